@@ -33,9 +33,7 @@ class RoleDefinition:
 
     def grants(self, action: str, *, data: bool) -> bool:
         """Tell whether the role contains an action (or data action)."""
-        allowed, denied = (
-            (self.data_actions, self.not_data_actions) if data else (self.actions, self.not_actions)
-        )
+        allowed, denied = (self.data_actions, self.not_data_actions) if data else (self.actions, self.not_actions)
         return _any(allowed, action) and not _any(denied, action)
 
 
@@ -44,10 +42,7 @@ def _any(patterns: tuple[str, ...], action: str) -> bool:
 
 
 ROLES: dict[str, RoleDefinition] = {
-    role.id: role
-    for role in (
-        RoleDefinition(OWNER, "Owner", "Grants full access to manage all resources.", ("*",)),
-    )
+    role.id: role for role in (RoleDefinition(OWNER, "Owner", "Grants full access to manage all resources.", ("*",)),)
 }
 
 

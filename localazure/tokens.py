@@ -42,8 +42,10 @@ class Tokens:
         """
         try:
             claims: dict[str, Any] = jwt.decode(
-                token, self._key, algorithms=["HS256"], options={"verify_exp": False, "verify_nbf": False,
-                                                                 "verify_iat": False, "verify_aud": False},
+                token,
+                self._key,
+                algorithms=["HS256"],
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
             )
         except jwt.PyJWTError as error:
             raise InvalidToken(f"The access token is invalid: {error}") from error

@@ -208,8 +208,8 @@ class Gateway:
                 if route.method == method:
                     return route, match.groupdict()
         if seen:
-            raise ArmError(405, "HttpMethodNotSupported",
-                           f"The requested resource does not support http method '{method}'.", gateway=True)  # fmt: skip
+            text = f"The requested resource does not support http method '{method}'."
+            raise ArmError(405, "HttpMethodNotSupported", text, gateway=True)
         raise ArmError(404, "InvalidResourceType", f"localazure has no operation at '{path}'.", gateway=True)
 
     async def _dispatch(self, request: web.Request, headers: dict[str, str]) -> Answer:
@@ -268,5 +268,5 @@ async def _json_body(request: web.Request) -> Any:
     try:
         return json.loads(raw)
     except ValueError as error:
-        raise ArmError(400, "InvalidRequestContent",
-                       f"The request content was invalid and could not be deserialized: {error}.") from error  # fmt: skip
+        text = f"The request content was invalid and could not be deserialized: {error}."
+        raise ArmError(400, "InvalidRequestContent", text) from error

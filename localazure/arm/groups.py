@@ -75,7 +75,9 @@ def _group_view(group: Resource) -> dict[str, Any]:
 
 
 async def _list_groups(call: Call) -> Answer:
-    return Answer(body={"value": [_group_view(g) for g in call.azure.state.of_type(GROUP, call.scope.rpartition("/")[0])]})
+    return Answer(
+        body={"value": [_group_view(g) for g in call.azure.state.of_type(GROUP, call.scope.rpartition("/")[0])]}
+    )
 
 
 async def _put_group(call: Call) -> Answer:
@@ -130,7 +132,9 @@ def _filter(text: str) -> Callable[[Resource], bool]:
     for part in re.split(r"\s+and\s+", text, flags=re.IGNORECASE):
         match = _CLAUSE.fullmatch(part)
         if not match:
-            raise ArmError(400, "InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string.")
+            raise ArmError(
+                400, "InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string."
+            )
         equal_name, _, equal_value, part_value, part_name = match.groups()
         clauses.append((equal_name or part_name, equal_value if equal_name else part_value, bool(equal_name)))
     wanted = {name.lower(): value for name, value, _ in clauses}
@@ -150,7 +154,9 @@ def _filter(text: str) -> Callable[[Resource], bool]:
                     return False
             elif key not in fields:
                 raise ArmError(400, "InvalidFilterInQueryString", f"The property '{name}' cannot be filtered on.")
-            elif (equal and fields[key].lower() != value.lower()) or (not equal and value.lower() not in fields[key].lower()):
+            elif (equal and fields[key].lower() != value.lower()) or (
+                not equal and value.lower() not in fields[key].lower()
+            ):
                 return False
         return True
 
