@@ -1,0 +1,103 @@
+# Developer entry points. Each target installs what it needs on its first run; later runs find it done.
+# Needed on the machine: Python 3.11, 3.12 or 3.13 with venv, Node 20 or newer with npm, make.
+
+# The virtual environment and, when it does not exist yet, the Python to make it with:
+#   make test PYTHON=python3.12 VENV=.venv-3.12
+VENV ?= .venv
+PYTHON ?=
+# More arguments for pytest, as in: make test ARGS="-k poison --no-cov"
+ARGS ?=
+
+PY := $(VENV)/bin/python
+STAGE := scripts/stage
+UV_VERSION := 0.13.9
+PYTHON_PACKAGES := $(VENV)/.installed
+NODE_PACKAGES := node_modules/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show this list
+	@printf 'Groundswell: rebuild team images when their base image is pushed\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nStart with: make demo\n'
+
+## Using it
+
+.PHONY: demo
+demo: setup ## Play the whole scenario on a local Azure, with a timeline
+	@$(PY) -m demo
+
+.PHONY: up
+up: setup ## Start everything and leave it running to play with (Ctrl-C ends it)
+	@$(PY) -m demo up
+
+.PHONY: azure
+azure: setup ## Start the local Azure alone and print its environment (Ctrl-C ends it)
+	@$(PY) -m localazure
+
+## Working on it
+
+.PHONY: test
+test: setup ## Run the tests with coverage
+	@$(PY) -m pytest --cov $(ARGS)
+
+.PHONY: check check-format check-lint check-types check-imports check-requirements
+check: check-format check-lint check-types check-imports check-requirements ## Run every static check
+
+check-format: $(PYTHON_PACKAGES)
+	@$(STAGE) "format" $(PY) -m ruff format --check --diff
+
+check-lint: $(PYTHON_PACKAGES)
+	@$(STAGE) "lint" $(PY) -m ruff check
+
+check-types: $(PYTHON_PACKAGES)
+	@$(STAGE) "types" $(PY) -m mypy
+
+check-imports: $(PYTHON_PACKAGES)
+	@$(STAGE) "import contracts" $(VENV)/bin/lint-imports --no-cache
+
+check-requirements: $(PYTHON_PACKAGES)
+	@$(STAGE) "requirements" $(PY) scripts/check_requirements.py
+
+.PHONY: format
+format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the linter
+	@$(PY) -m ruff format
+	@$(PY) -m ruff check --fix
+
+.PHONY: requirements
+requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned requirements*.txt (UPGRADE=1: newest versions)
+	@$(STAGE) "uv" $(PY) -m pip install "uv==$(UV_VERSION)"
+	@for name in requirements requirements-dev; do \
+	    $(STAGE) "$$name.txt" $(PY) -m uv pip compile $$name.in --output-file $$name.txt $(if $(UPGRADE),--upgrade) \
+	        --universal --python-version 3.11 --annotation-style line --custom-compile-command "make requirements" \
+	        --no-emit-index-url --no-emit-find-links || exit; \
+	done
+
+.PHONY: setup
+setup: $(PYTHON_PACKAGES) $(NODE_PACKAGES) ## Install what the other targets need (they do so by themselves)
+
+.PHONY: clean distclean
+clean: ## Remove caches and coverage data
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	@find . -name __pycache__ -not -path './.venv*' -not -path './node_modules/*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environments and node_modules too
+	@rm -rf .venv .venv-* node_modules
+
+# What is installed is remembered by stamp files, newer than the lists that they were installed from.
+
+$(PY):
+	@python="$(or $(PYTHON),$$(scripts/find-python))" && \
+	    $(STAGE) "virtual environment $(VENV) with $$($$python --version)" $$python -m venv $(VENV)
+
+$(PYTHON_PACKAGES): requirements.txt requirements-dev.txt | $(PY)
+	@$(STAGE) "Python packages" $(PY) -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(NODE_PACKAGES): package.json package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && command -v npm >/dev/null || \
+	    { echo "Node 20 or newer with npm is needed, for Azurite." >&2; exit 1; }
+	@$(STAGE) "Azurite" npm ci
+	@touch $@

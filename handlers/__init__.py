@@ -1,0 +1,1 @@
+"""One module for each trigger: decode, one call into shared, encode."""
