@@ -1,0 +1,10 @@
+"""A local Azure Functions host for Python v2 apps.
+
+The host loads any app directory that has a ``function_app.py``, serves its HTTP and Event Grid triggers, listens to its
+queues, fires its timers and sends its queue outputs, with the failure behaviour of the Functions host in Azure. It runs
+the app through the official worker package where that exists (``azure-functions-runtime``, Python 3.13 and later) and
+through ``azure.functions`` below.
+
+Where it differs from Azure: the queue lease may be shortened with ``--queue-lease``; timer status is kept in memory;
+only HTTP, Event Grid, queue and timer bindings exist, and a function with any other binding is reported in error.
+"""

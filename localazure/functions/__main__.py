@@ -1,0 +1,139 @@
+"""Command line: ``python -m localazure.functions --app DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from localazure.functions import eventgrid
+from localazure.functions.host import Host, HostOptions
+from localazure.functions.keys import DEFAULT_KEY, EVENT_GRID_KEY, Keys, new_key
+from localazure.functions.queues import DEFAULT_LEASE
+from localazure.functions.settings import SettingsError
+
+EXIT_UNUSABLE = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the host until SIGTERM or SIGINT and return its exit status."""
+    options, ready_file = _parse(arguments)
+    try:
+        host = Host(options)
+    except (SettingsError, ModuleNotFoundError) as error:
+        print(f"cannot start the host: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    # The app sees its own folder as the current directory, as in Azure.
+    os.chdir(options.app_dir)
+    try:
+        finished = asyncio.run(_run(host, options, ready_file))
+    except OSError as error:
+        print(f"cannot serve on port {options.port}: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    if not finished:
+        # Threads of unfinished functions would keep the interpreter from ending.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+async def _run(host: Host, options: HostOptions, ready_file: Path | None) -> bool:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await host.start()
+    print(start_up_text(host, options), flush=True)
+    if ready_file:
+        _write_atomically(ready_file, json.dumps(host.ready_document(), indent=2))
+    await stop.wait()
+    return await host.stop()
+
+
+def start_up_text(host: Host, options: HostOptions) -> str:
+    """Return the list of functions, with their addresses and keys, that is printed when the host is up."""
+    wiring = host.wiring
+    lines = ["", f"Functions of {options.app_dir.name}, run by {host.ready_document()['worker']}:", ""]
+    for route in wiring.routes:
+        methods = ",".join(sorted(route.methods)) or "any method"
+        lines.append(f"  {route.function.name}: [{methods}] {host.url}/{route.template}")
+    lines += [f"  {name}: Event Grid {host.url}{eventgrid.PATH}?functionName={name}" for name in wiring.event_grid]
+    lines += [f"  {listener.function_name}: queue {listener.queue_url}" for listener in wiring.listeners]
+    lines += [
+        f"  {name}: timer, next at {timer.next_occurrence:%Y-%m-%d %H:%M:%S} UTC"
+        for name, timer in wiring.timers.items()
+    ]
+    lines += [f"  {name}: disabled" for name in wiring.disabled]
+    lines += [f"  {name}: IN ERROR, {reason}" for name, reason in wiring.errors.items()]
+    lines += [f"  NOT LOADED: {error}" for error in host.errors]
+    lines += [
+        "",
+        f"  master key      {options.keys.master}",
+        f"  function key    {options.keys.host[DEFAULT_KEY]}",
+        f"  Event Grid key  {options.keys.system[EVENT_GRID_KEY]}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _parse(arguments: list[str] | None) -> tuple[HostOptions, Path | None]:
+    parser = argparse.ArgumentParser(
+        prog="python -m localazure.functions",
+        description="Run an Azure Functions app (Python v2 model) on this machine.",
+    )
+    parser.add_argument("--app", type=Path, required=True, help="directory of the app, with host.json")
+    parser.add_argument("--port", type=int, default=7071, help="port on 127.0.0.1; 0 takes a free one (default 7071)")
+    parser.add_argument("--settings", type=Path, help="settings file (default: local.settings.json of the app)")
+    parser.add_argument("--ready-file", type=Path, help="write URL, keys and functions here as JSON when ready")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--queue-lease",
+        type=int,
+        default=DEFAULT_LEASE,
+        metavar="SECONDS",
+        help=f"how long a received message stays invisible unless renewed (default {DEFAULT_LEASE}, as in Azure)",
+    )
+    parser.add_argument("--grace", type=float, default=5.0, metavar="SECONDS", help="time to finish at the end")
+    parser.add_argument("--worker", choices=("auto", "library", "runtime"), default="auto")
+    for name, variable in _KEY_VARIABLES.items():
+        parser.add_argument(f"--{name}", default=os.environ.get(variable), help=f"default: {variable}, or random")
+    given = parser.parse_args(arguments)
+    if given.queue_lease < 1:
+        parser.error("--queue-lease must be at least one second")
+    options = HostOptions(
+        app_dir=given.app.resolve(),
+        port=given.port,
+        settings_file=given.settings.resolve() if given.settings else None,
+        keys=Keys(
+            master=given.master_key or new_key(),
+            host={DEFAULT_KEY: given.function_key or new_key()},
+            system={EVENT_GRID_KEY: given.event_grid_key or new_key()},
+        ),
+        queue_lease=given.queue_lease,
+        grace=given.grace,
+        worker=given.worker,
+        log_json=given.log_format == "json",
+    )
+    return options, given.ready_file.resolve() if given.ready_file else None
+
+
+_KEY_VARIABLES = {
+    "master-key": "LOCALAZURE_FUNCTIONS_MASTER_KEY",
+    "function-key": "LOCALAZURE_FUNCTIONS_FUNCTION_KEY",
+    "event-grid-key": "LOCALAZURE_FUNCTIONS_EVENT_GRID_KEY",
+}
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

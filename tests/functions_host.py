@@ -1,0 +1,121 @@
+"""The local Functions host as a process that tests start, call and stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+START_TIMEOUT = 60.0
+
+
+class FunctionsHost:
+    """Runs ``python -m localazure.functions`` for one app on a free port; use as a context manager.
+
+    Args:
+        app: directory of the app.
+        settings: app settings; they become environment variables of the host.
+        arguments: further command-line arguments.
+
+    Attributes:
+        ready: the content of the host's ready file: URL, keys, state, errors, functions.
+    """
+
+    def __init__(self, app: Path, settings: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()) -> None:
+        self._app = app
+        self._settings = dict(settings or {})
+        self._arguments = arguments
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.ready: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        return str(self.ready["url"])
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
+    def log(self) -> str:
+        """Return what the host wrote so far, standard output and error together."""
+        return self._file("log").read_text(encoding="utf-8")
+
+    def __enter__(self) -> FunctionsHost:
+        self._directory = tempfile.TemporaryDirectory(prefix="functions-host-")
+        command = [sys.executable, "-m", "localazure.functions", "--app", str(self._app), "--port", "0"]
+        command += ["--ready-file", str(self._file("ready.json")), *self._arguments]
+        with self._file("log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | self._settings,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process and self._process.poll() is None:
+            self.stop()
+        if error and self._directory:
+            print(self.log, file=sys.stderr)
+        if self._directory:
+            self._directory.cleanup()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._running().send_signal(number)
+
+    def stop(self) -> int:
+        """Ask the host to end, wait for it, and return its exit status."""
+        process = self._running()
+        process.terminate()
+        return self.wait()
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait for the process to end and return its exit status."""
+        process = self._running()
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the host was not started")
+        return self._process
+
+    def _file(self, name: str) -> Path:
+        if self._directory is None:
+            raise RuntimeError("the host was not started")
+        return Path(self._directory.name, name)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._file("ready.json").exists():
+            if self._running().poll() is not None:
+                raise RuntimeError(f"the host ended with status {self._running().returncode}:\n{self.log}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the host did not start in time:\n{self.log}")
+            time.sleep(0.02)
+        self.ready = json.loads(self._file("ready.json").read_text(encoding="utf-8"))
