@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from localazure.arm import groups
+from localazure.arm import groups, identities, operations, registries, tasks
 from localazure.arm.gateway import Gateway
 from localazure.clock import Clock, iso
 from localazure.control import Control
@@ -46,6 +46,7 @@ class Azure:
         self.throttle = Throttle(self.clock)
         self.events = Events(self)
         self.arm = Gateway(self)
+        self.operations = operations.Operations(self)
         self.authority = authority or Authority()
         self.front = Front(self)
         self.proxy = Proxy(0)
@@ -54,6 +55,10 @@ class Azure:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.front.serve("management.azure.com", self.arm.handle)
         groups.register(self)
+        operations.register(self)
+        identities.register(self)
+        registries.register(self)
+        tasks.register(self)
         self.owner = self._create_world()
 
     def _create_world(self) -> App:
@@ -103,6 +108,7 @@ class Azure:
 
     async def stop(self) -> None:
         """Stop all servers and remove the CA certificate."""
+        await self.operations.stop()
         await self.control.stop()
         await self.proxy.stop()
         await self.front.stop()
