@@ -6,16 +6,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from localazure.arm import groups, identities, operations, registries, tasks
+from localazure import graph, login
+from localazure.arm import authorization, eventgrid, groups, identities, operations, registries, tasks, topictypes
 from localazure.arm.gateway import Gateway
 from localazure.clock import Clock, iso
 from localazure.control import Control
+from localazure.eventgrid.delivery import EventGrid
 from localazure.events import Events
 from localazure.front import Front
 from localazure.identity import Identity
 from localazure.journal import Journal
 from localazure.proxy import Proxy
 from localazure.rbac import OWNER, ROLE_ASSIGNMENT, Rbac
+from localazure.registry.service import RegistryService
+from localazure.sites import Sites
 from localazure.state import DEFAULT_SUBSCRIPTION, App, Resource, State, new_guid
 from localazure.throttle import Throttle
 from localazure.tls import Authority
@@ -54,11 +58,19 @@ class Azure:
         self.on_forget: list[Callable[[Resource], None]] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.front.serve("management.azure.com", self.arm.handle)
+        self.eventgrid = EventGrid(self)
+        self.sites = Sites(self)
         groups.register(self)
+        topictypes.register(self)
+        eventgrid.register(self)
+        authorization.register(self)
+        self.graph = graph.register(self)
+        login.register(self)
         operations.register(self)
         identities.register(self)
         registries.register(self)
         tasks.register(self)
+        self.registries = RegistryService(self)
         self.owner = self._create_world()
 
     def _create_world(self) -> App:
@@ -109,6 +121,8 @@ class Azure:
     async def stop(self) -> None:
         """Stop all servers and remove the CA certificate."""
         await self.operations.stop()
+        await self.eventgrid.stop()
+        await self.sites.stop()
         await self.control.stop()
         await self.proxy.stop()
         await self.front.stop()

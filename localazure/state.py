@@ -46,6 +46,7 @@ class Principal:
         resource_id: The Azure resource that it is the identity of ("" for a person).
         explicit: True for a user-assigned identity.
         visible_at: When the directory starts to know it (ISO 8601), for PrincipalNotFound right after creation.
+        created_at: When it was made (ISO 8601).
     """
 
     object_id: str
@@ -55,6 +56,7 @@ class Principal:
     resource_id: str = ""
     explicit: bool = False
     visible_at: str = ""
+    created_at: str = ""
 
 
 @dataclass
@@ -114,6 +116,30 @@ class Blob:
 
 
 @dataclass
+class Delivery:
+    """Events that Event Grid still has to bring to an event subscription's destination, in one request.
+
+    Attributes:
+        subscription: Resource id of the event subscription.
+        events: The events in EventGridSchema; more than one only if the subscription asks for batches.
+        published: When they came in (ISO 8601); their time to live counts from here.
+        due: When the next step is due: an attempt, or the writing of the dead letter.
+        attempts: How many attempts were made.
+        outcome: Event Grid's word for how the last attempt ended.
+        dead: Why Event Grid gave up ("" while it has not).
+    """
+
+    subscription: str
+    events: list[dict[str, Any]]
+    published: str
+    due: str
+    attempts: int = 0
+    attempted: str = ""
+    outcome: str = ""
+    dead: str = ""
+
+
+@dataclass
 class State:
     """All of localazure's data.
 
@@ -123,6 +149,7 @@ class State:
         apps: Managed-identity endpoints by their header secret.
         content: Registry data planes by login server.
         blobs: Blobs by `container/path`.
+        deliveries: What Event Grid has not delivered yet, by an id of its own.
     """
 
     tenant: str = DEFAULT_TENANT
@@ -131,6 +158,7 @@ class State:
     apps: dict[str, App] = field(default_factory=dict)
     content: dict[str, RegistryContent] = field(default_factory=dict)
     blobs: dict[str, Blob] = field(default_factory=dict)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
 
     def get(self, resource_id: str) -> Resource | None:
         """Return the resource with this id, in any casing."""

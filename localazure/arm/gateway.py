@@ -19,6 +19,7 @@ from aiohttp import web
 from localazure import ids
 from localazure.errors import ArmError
 from localazure.front import ENTRY
+from localazure.rbac import forbidden
 from localazure.state import Principal, Resource, new_guid
 from localazure.tokens import ARM_AUDIENCES, InvalidToken
 
@@ -50,6 +51,8 @@ class Call:
         scope: The resource id (or scope) that the operation is authorized on.
         action: The ARM action, e.g. `Microsoft.ContainerRegistry/registries/write`.
         body: Parsed JSON body, or None.
+        existed: Whether there was a resource at `scope` when the call came in.
+        correlation_id: What ARM answers as `x-ms-correlation-request-id` and puts into events.
     """
 
     azure: Azure
@@ -61,6 +64,8 @@ class Call:
     scope: str
     action: str
     body: Any
+    existed: bool
+    correlation_id: str
 
     @property
     def now(self) -> datetime:
@@ -186,19 +191,25 @@ class Gateway:
         headers = {
             "cache-control": "no-cache", "pragma": "no-cache", "expires": "-1",
             "strict-transport-security": "max-age=31536000; includeSubDomains", "x-content-type-options": "nosniff",
-            "x-ms-request-id": new_guid(), "x-ms-correlation-request-id": new_guid(),
+            "x-ms-request-id": new_guid(),
+            "x-ms-correlation-request-id": request.headers.get("x-ms-correlation-request-id") or new_guid(),
         }  # fmt: skip
         try:
             answer = await self._dispatch(request, headers)
         except ArmError as error:
-            headers.update(error.headers)
-            if error.gateway:
+            if error.gateway:  # The gateway's own answers announce no rate limits.
+                headers = {name: text for name, text in headers.items() if "ratelimit" not in name}
                 headers["x-ms-failure-cause"] = "gateway"
+            headers.update(error.headers)
             answer = Answer(error.status, error.body())
         headers.update(answer.headers)
         if answer.body is None:
             return web.Response(status=answer.status, headers=headers)
         return web.json_response(answer.body, status=answer.status, headers=headers)
+
+    def serves(self, path: str) -> bool:
+        """Tell whether there is a GET for this path, so that a resource of that type can exist here."""
+        return any(route.method == "GET" and route.pattern.fullmatch(path) for route in self._routes)
 
     def _match(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         seen = False
@@ -231,14 +242,12 @@ class Gateway:
         scope = "/" + scope.strip("/")
         headers.update(azure.throttle.take(route.bucket, scope, principal.object_id))
         body = await _json_body(request)
-        call = Call(azure, request, params, dict(request.query), api_version, principal, scope, route.action, body)
+        call = Call(
+            azure, request, params, dict(request.query), api_version, principal, scope, route.action, body,
+            existed=azure.state.get(scope) is not None, correlation_id=headers["x-ms-correlation-request-id"],
+        )  # fmt: skip
         if not route.open and not azure.rbac.allows(principal.object_id, route.action, scope):
-            raise ArmError(
-                403, "AuthorizationFailed",
-                f"The client '{principal.app_id}' with object id '{principal.object_id}' does not have authorization "
-                f"to perform action '{route.action}' over scope '{scope}' or the scope is invalid. If access was "
-                "recently granted, please refresh your credentials.",
-            )  # fmt: skip
+            raise forbidden(principal, route.action, scope)
         self._check_parents(request.method, scope)
         answer = await route.handler(call)
         if route.raises_event and answer.status < 300:

@@ -1,0 +1,1 @@
+"""Event Grid: filters, delivery to webhooks and functions, retries and dead-lettering."""

@@ -1,0 +1,140 @@
+"""Microsoft.Web/sites in small: function apps that run elsewhere on this machine, under Azure's names for them.
+
+A Functions host is made known through the control endpoint. From then on the site and its functions are ARM resources,
+`https://{app}.azurewebsites.net` leads to the host, and Event Grid finds its functions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from localazure import ids
+from localazure.arm.gateway import Answer, Call
+from localazure.state import Resource
+
+if TYPE_CHECKING:
+    from localazure.azure import Azure
+
+SITE = "Microsoft.Web/sites"
+FUNCTION = "Microsoft.Web/sites/functions"
+_HOP_BY_HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length",
+                         "content-encoding", "proxy-authorization", "proxy-authenticate"))  # fmt: skip
+
+
+class Sites:
+    """Knows function apps and leads requests to them."""
+
+    def __init__(self, azure: Azure) -> None:
+        """Register the ARM operations and the host names."""
+        self._azure = azure
+        self._session: aiohttp.ClientSession | None = None
+        route = azure.arm.route
+        sites = "/subscriptions/{sub}/resourceGroups/{group}/providers/Microsoft.Web/sites"
+        route("GET", "/subscriptions/{sub}/providers/Microsoft.Web/sites", f"{SITE}/read", self._list_sites)
+        route("GET", sites, f"{SITE}/read", self._list_sites)
+        route("GET", sites + "/{site}", f"{SITE}/read", self._get)
+        route("GET", sites + "/{site}/functions", f"{FUNCTION}/read", self._list_functions)
+        route("GET", sites + "/{site}/functions/{function}", f"{FUNCTION}/read", self._get)
+        azure.front.serve(".azurewebsites.net", self.handle)
+
+    async def stop(self) -> None:
+        """Close open connections."""
+        if self._session:
+            await self._session.close()
+        self._session = None
+
+    def register(self, resource_id: str, url: str, event_grid_key: str, functions: list[dict[str, str]]) -> Resource:
+        """Make a Functions host known, or replace what is known of it.
+
+        Args:
+            resource_id: The id that the app has in Azure; its resource group must exist.
+            url: Where the host listens: http on loopback.
+            event_grid_key: Its system key `eventgrid_extension`.
+            functions: `{"name", "type"}` of each function, type being that of its trigger binding.
+
+        Raises:
+            ValueError: The id is not one of a site, its resource group is missing or the URL is not on loopback.
+        """
+        parsed = ids.parse(resource_id)
+        if parsed.type.lower() != SITE.lower():
+            raise ValueError(f"resourceId must be one of a {SITE}: {resource_id}")
+        group = self._azure.state.get(f"/subscriptions/{parsed.subscription}/resourceGroups/{parsed.group}")
+        if group is None:
+            raise ValueError(f"resource group {parsed.group!r} does not exist; create it first")
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost"):
+            raise ValueError(f"url must be http on 127.0.0.1: {url}")
+        for resource in self._azure.state.remove(resource_id):
+            self._azure.forget(resource)
+        host = f"{parsed.name.lower()}.azurewebsites.net"
+        site = self._azure.state.put(Resource(resource_id, SITE, parsed.name, group.location, properties={
+            "state": "Running", "hostNames": [host], "enabledHostNames": [host], "defaultHostName": host,
+            "url": url.rstrip("/"), "eventGridKey": event_grid_key,
+        }))  # fmt: skip
+        for function in functions:
+            name = function["name"]
+            self._azure.state.put(Resource(f"{resource_id}/functions/{name}", FUNCTION, f"{parsed.name}/{name}",
+                                           properties=dict(function)))  # fmt: skip
+        return site
+
+    def function(self, resource_id: str) -> dict[str, Any] | None:
+        """Return name and trigger type of a function by its resource id."""
+        found = self._azure.state.get(resource_id)
+        return found.properties if found is not None and found.type == FUNCTION else None
+
+    def event_grid_url(self, function_id: str) -> str | None:
+        """Return the address at which a function takes events, with its key; None if it is not there."""
+        function = self.function(function_id)
+        site = self._azure.state.get(function_id.lower().rpartition("/functions/")[0])
+        if function is None or site is None:
+            return None
+        query = urlencode({"functionName": function["name"], "code": site.properties["eventGridKey"]})
+        return f"{site.properties['url']}/runtime/webhooks/eventgrid?{query}"
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Pass a request for `{app}.azurewebsites.net` on to the app's host."""
+        host = request.host.partition(":")[0].lower()
+        site = next((s for s in self._azure.state.of_type(SITE) if s.properties["defaultHostName"] == host), None)
+        if site is None:
+            return web.Response(status=404, text="404 Web Site not found.")
+        self._session = self._session or aiohttp.ClientSession(auto_decompress=False)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        headers.update({"X-Forwarded-Proto": "https", "X-Forwarded-Host": host, "X-Original-URL": request.path_qs})
+        url = site.properties["url"] + request.raw_path
+        try:
+            async with self._session.request(
+                request.method, URL(url, encoded=True), headers=headers, data=await request.read(),
+                allow_redirects=False,
+            ) as answer:  # fmt: skip
+                kept = [(n, v) for n, v in answer.headers.items()
+                        if n.lower() not in _HOP_BY_HOP - {"content-encoding"}]  # fmt: skip
+                return web.Response(status=answer.status, body=await answer.read(), headers=CIMultiDict(kept))
+        except (OSError, aiohttp.ClientError, TimeoutError):
+            return web.Response(status=503, text="The service is unavailable.")
+
+    async def _list_sites(self, call: Call) -> Answer:
+        scope = call.scope.lower().partition("/providers/")[0]
+        return Answer(body={"value": [_view(s) for s in self._azure.state.of_type(SITE, scope)]})
+
+    async def _list_functions(self, call: Call) -> Answer:
+        site = call.resource(call.scope.rpartition("/")[0])
+        return Answer(body={"value": [_view(f) for f in self._azure.state.of_type(FUNCTION, site.id)]})
+
+    async def _get(self, call: Call) -> Answer:
+        return Answer(body=_view(call.resource()))
+
+
+def _view(resource: Resource) -> dict[str, Any]:
+    base: dict[str, Any] = {"id": resource.id, "name": resource.name, "type": resource.type}
+    if resource.type == FUNCTION:
+        name, trigger = resource.properties["name"], resource.properties.get("type", "")
+        config = {"name": name, "bindings": [{"type": trigger, "direction": "in"}]}
+        return {**base, "properties": {"name": name, "config": config, "isDisabled": False}}
+    shown = {k: v for k, v in resource.properties.items() if k not in ("url", "eventGridKey")}
+    return {**base, "kind": "functionapp,linux", "location": resource.location, "properties": shown}
