@@ -1,5 +1,9 @@
-"""The Functions app: registers the blueprints of handlers/, nothing else."""
+"""Groundswell's functions. This file only registers them."""
 
 import azure.functions as func
 
+from handlers import base_image_pushed, rebuild_requested, run_followed, runs_api, team_registry_changed
+
 app = func.FunctionApp()
+for module in (base_image_pushed, team_registry_changed, rebuild_requested, run_followed, runs_api):
+    app.register_functions(module.blueprint)

@@ -1,1 +1,1 @@
-"""One module for each trigger: decode, one call into shared, encode."""
+"""The triggers: each decodes, calls one function of the domain and encodes."""

@@ -1,1 +1,1 @@
-"""The domain: what every team registry should look like, and how it gets there. Plain Python and Azure SDKs."""
+"""The domain: who builds on a base image, what a team registry must look like, when a run is due."""

@@ -1,0 +1,13 @@
+"""Queue: bring one registry to its desired state, then schedule its run."""
+
+import azure.functions as func
+
+from shared import services, work
+
+blueprint = func.Blueprint()
+
+
+@blueprint.queue_trigger(arg_name="message", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
+async def rebuild_requested(message: func.QueueMessage) -> None:
+    """Handle a rebuild request."""
+    await work.rebuild_requested(services.current(), message.get_body())

@@ -1,0 +1,253 @@
+"""The rim to Azure: each operation that Groundswell does there, its errors turned into permanent and temporary ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+
+from shared.clients import Clients
+from shared.desired import ROLE_NAMES, Grant, UserIdentity
+from shared.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure
+from shared.images import BaseImage
+from shared.registries import Registry, from_arm
+
+TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
+"""Run statuses that stay (https://learn.microsoft.com/rest/api/containerregistry/runs/get)."""
+
+_LOG_LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a task.
+
+    Attributes:
+        status: ACR's word: Queued, Started, Running, Succeeded, Failed, Canceled, Error or Timeout.
+        created, finished: When, or None.
+        images: What it pushed, as `registry/repository:tag@digest`.
+        error: ACR's `runErrorMessage`, or "".
+    """
+
+    id: str
+    status: str
+    task: str = ""
+    created: datetime | None = None
+    finished: datetime | None = None
+    images: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the status will not change any more."""
+        return self.status in TERMINAL
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except AzureError as error:
+        raise from_azure(error, what) from error
+
+
+class Arm:
+    """Operations on Resource Manager and on registries' data planes."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def list_registries(self, subscription: str) -> list[Registry]:
+        """Return all registries of a subscription that the app may read."""
+        with _doing(f"list the registries of subscription {subscription}"):
+            return [from_arm(_json(item)) async for item in self._clients.registries(subscription).registries.list()]
+
+    async def get_registry(self, subscription: str, group: str, name: str) -> Registry | None:
+        """Return a registry, or None if it does not exist."""
+        with _doing(f"read registry {name}"):
+            try:
+                return from_arm(_json(await self._clients.registries(subscription).registries.get(group, name)))
+            except ResourceNotFoundError:
+                return None
+
+    async def get_task(self, registry: Registry, name: str) -> Mapping[str, Any] | None:
+        """Return a task with its credentials hidden, or None if it does not exist."""
+        with _doing(f"read task {name} of {registry.name}"):
+            try:
+                return _json(
+                    await self._clients.tasks(registry.subscription).tasks.get(registry.group, registry.name, name)
+                )
+            except ResourceNotFoundError:
+                return None
+
+    async def task_details(self, registry: Registry, name: str) -> Mapping[str, Any]:
+        """Return a task with its credentials shown. Resource Manager counts this read as a write."""
+        with _doing(f"read the credentials of task {name} of {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            return _json(await client.tasks.get_details(registry.group, registry.name, name))
+
+    async def put_task(self, registry: Registry, name: str, body: dict[str, Any]) -> Mapping[str, Any]:
+        """Create or replace a task."""
+        with _doing(f"write task {name} of {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            return _json(await client.tasks.create(registry.group, registry.name, name, body))
+
+    async def get_identity(self, subscription: str, group: str, name: str) -> UserIdentity | None:
+        """Return a user-assigned identity, or None if it does not exist."""
+        with _doing(f"read identity {name}"):
+            try:
+                found = await self._clients.identities(subscription).user_assigned_identities.get(group, name)
+            except ResourceNotFoundError:
+                return None
+        return UserIdentity(str(found.id), str(found.client_id), str(found.principal_id))
+
+    async def create_identity(self, subscription: str, group: str, name: str, location: str) -> UserIdentity:
+        """Create a user-assigned identity.
+
+        Raises:
+            NotFound: The resource group does not exist.
+        """
+        from azure.mgmt.msi.v2024_11_30.models import Identity
+
+        with _doing(f"create identity {name} in resource group {group}"):
+            made = await self._clients.identities(subscription).user_assigned_identities.create_or_update(
+                group, name, Identity(location=location)
+            )
+        return UserIdentity(str(made.id), str(made.client_id), str(made.principal_id))
+
+    async def grants_held(self, registry: Registry, principal_id: str) -> frozenset[Grant]:
+        """Return which of the roles we know a principal holds on a registry, inherited ones included."""
+        held = set()
+        with _doing(f"read the role assignments on {registry.name}"):
+            client = self._clients.authorization(registry.subscription)
+            async for item in client.role_assignments.list_for_scope(
+                registry.id, filter=f"principalId eq '{principal_id}'"
+            ):
+                role = str(item.role_definition_id).rpartition("/")[2].lower()
+                # The filter also returns assignments below the scope; a condition may take back what the role gives.
+                covers = f"{registry.id}/".lower().startswith(f"{str(item.scope).rstrip('/')}/".lower())
+                if role in ROLE_NAMES and covers and not item.condition:
+                    held.add(Grant(registry.id, role))
+        return frozenset(held)
+
+    async def grant(self, grant: Grant, subscription: str, principal_id: str) -> bool:
+        """Assign a role; return False if it was assigned already (409 RoleAssignmentExists).
+
+        Raises:
+            TemporaryError: The directory does not know the new identity yet (400 PrincipalNotFound).
+        """
+        from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreateParameters
+
+        doing = f"assign {grant.role_name} on {grant.scope.rpartition('/')[2]}"
+        body = RoleAssignmentCreateParameters(
+            role_definition_id=f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{grant.role}",
+            principal_id=principal_id,
+            # Named always: without it a new identity is refused until the directory has replicated it.
+            principal_type="ServicePrincipal",
+        )
+        try:
+            await self._clients.authorization(subscription).role_assignments.create(
+                grant.scope, grant.assignment_name(principal_id), body
+            )
+        except HttpResponseError as error:
+            if code_of(error) == "RoleAssignmentExists":
+                return False
+            if code_of(error) == "PrincipalNotFound":
+                raise TemporaryError(f"Could not {doing} yet: the directory does not know the identity.") from error
+            raise from_azure(error, doing) from error
+        except AzureError as error:
+            raise from_azure(error, doing) from error
+        return True
+
+    async def schedule_run(self, registry: Registry, body: dict[str, Any]) -> Run:
+        """Start a run. Never retried here: after an unclear answer the run may exist."""
+        with _doing(f"start a run in {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            made = await client.registries.schedule_run(registry.group, registry.name, body, retry_total=0)
+        return _run(_json(made))
+
+    async def get_run(self, registry: Registry, run_id: str) -> Run | None:
+        """Return a run, or None if it does not exist."""
+        with _doing(f"read run {run_id} of {registry.name}"):
+            try:
+                client = self._clients.tasks(registry.subscription)
+                return _run(_json(await client.runs.get(registry.group, registry.name, run_id)))
+            except ResourceNotFoundError:
+                return None
+
+    async def runs_since(self, registry: Registry, task: str, since: datetime) -> list[Run]:
+        """Return the runs of a task that were created since a moment."""
+        stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        with _doing(f"list the runs of {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            found = client.runs.list(
+                registry.group, registry.name, filter=f"TaskName eq '{task}' and CreateTime ge {stamp}"
+            )
+            runs = [_run(_json(item)) async for item in found]
+        return [run for run in runs if run.created is None or run.created >= since]
+
+    async def log(self, registry: Registry, run_id: str) -> str:
+        """Return the log of a run so far (its first 4 MiB).
+
+        Raises:
+            NotFound: The run does not exist or has no log yet.
+        """
+        with _doing(f"find the log of run {run_id} of {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            link = (await client.runs.get_log_sas_url(registry.group, registry.name, run_id)).log_link
+        if not link:
+            raise NotFound(f"Run {run_id} of {registry.name} has no log yet.")
+        try:
+            async with aiohttp.ClientSession(trust_env=True) as session, session.get(link) as response:
+                if response.status == 404:
+                    raise NotFound(f"Run {run_id} of {registry.name} has no log yet.")
+                if response.status != 200:
+                    raise TemporaryError(f"Could not read the log of run {run_id}: {response.status}.")
+                return (await response.content.read(_LOG_LIMIT)).decode(errors="replace").replace("\r\n", "\n")
+        except aiohttp.ClientError as error:
+            # The link is a secret: neither it nor an error text that quotes it may reach a log.
+            raise TemporaryError(f"Could not read the log of run {run_id}: {type(error).__name__}.") from None
+
+    async def digest_of(self, registry: Registry, image: BaseImage) -> str | None:
+        """Return what a tag points to now, or None if the tag does not exist."""
+        with _doing(f"look up {image.name} in {registry.name}"):
+            try:
+                found = await self._clients.images(registry.login_server).get_tag_properties(
+                    image.repository, image.tag
+                )
+            except ResourceNotFoundError:
+                return None
+        if not found.digest:
+            raise PermanentError(f"{registry.name} does not say what {image.name} points to.")
+        return found.digest
+
+
+def _json(model: Any) -> dict[str, Any]:
+    """Return an SDK model as ARM's JSON."""
+    value: dict[str, Any] = model.as_dict()
+    return value
+
+
+def _run(resource: Mapping[str, Any]) -> Run:
+    properties: Mapping[str, Any] = resource.get("properties") or {}
+    return Run(
+        id=str(properties.get("runId") or resource.get("name")),
+        status=str(properties.get("status") or "Queued"),
+        task=str(properties.get("task") or ""),
+        created=_moment(properties.get("createTime")),
+        finished=_moment(properties.get("finishTime")),
+        images=tuple(
+            f"{i.get('registry')}/{i.get('repository')}:{i.get('tag')}@{i.get('digest')}"
+            for i in properties.get("outputImages") or []
+        ),
+        error=str(properties.get("runErrorMessage") or ""),
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(str(text)) if text else None

@@ -1,0 +1,134 @@
+"""Desired state: what a team registry must have so that its task can pull the base image. Pure functions.
+
+Four things: the identity, the task, the grants and the credential on the task
+(https://learn.microsoft.com/azure/container-registry/container-registry-tasks-cross-registry-authentication).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.images import BaseImage
+from shared.policy import TaskPolicy
+from shared.registries import Registry
+
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers
+ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
+REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
+REPOSITORY_WRITER = "2a1e307c-b015-4ebd-883e-5b7698a07328"
+ROLE_NAMES = {
+    ACR_PULL: "AcrPull",
+    REPOSITORY_READER: "Container Registry Repository Reader",
+    REPOSITORY_WRITER: "Container Registry Repository Writer",
+}
+
+SYSTEM = "[system]"
+"""How a credential names the task's system-assigned identity."""
+
+_ASSIGNMENT_NAMES = uuid.UUID("8d5f3a4e-6f0b-5c8e-9c53-2f7f0f2b6a11")
+
+
+@dataclass(frozen=True)
+class UserIdentity:
+    """A user-assigned identity: three ids, none of which can stand in for another.
+
+    Attributes:
+        id: ARM id: what the task's `identity` block names.
+        client_id: What a credential names.
+        principal_id: What a role assignment names.
+    """
+
+    id: str
+    client_id: str
+    principal_id: str
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role on a registry that the task's identity must hold."""
+
+    scope: str
+    role: str
+
+    @property
+    def role_name(self) -> str:
+        """The role's display name."""
+        return ROLE_NAMES[self.role]
+
+    def assignment_name(self, principal_id: str) -> str:
+        """Return the assignment's name: the same for the same (scope, principal, role), so creating it twice is safe.
+
+        The principal is part of it because an assignment cannot be moved to a re-created identity
+        (https://learn.microsoft.com/azure/role-based-access-control/troubleshooting).
+        """
+        return str(uuid.uuid5(_ASSIGNMENT_NAMES, f"{self.scope.lower()}|{principal_id.lower()}|{self.role}"))
+
+
+def grants(team: Registry, base: Registry) -> tuple[Grant, ...]:
+    """Return the roles that the task's identity needs.
+
+    In ABAC mode the base registry honours Repository Reader in place of AcrPull, and a team registry gives its own
+    tasks no rights of their own, so pushing needs Repository Writer.
+    """
+    pull = Grant(base.id, REPOSITORY_READER if base.abac else ACR_PULL)
+    return (pull, Grant(team.id, REPOSITORY_WRITER)) if team.abac else (pull,)
+
+
+def task_body(
+    task: TaskPolicy, team: Registry, base: Registry, values: Mapping[str, str], identity: UserIdentity | None
+) -> dict[str, Any]:
+    """Return the whole task as one PUT writes it: step, identity and credential.
+
+    `trigger` is left out on purpose: with ACR's own base-image trigger every push would build twice.
+
+    Args:
+        identity: The user-assigned identity; None for a system-assigned one.
+    """
+    reference = identity.client_id if identity else SYSTEM
+    credentials: dict[str, Any] = {"customRegistries": {base.login_server: {"identity": reference}}}
+    if team.abac:
+        credentials["sourceRegistry"] = {"identity": reference}
+    return {
+        "location": team.location,
+        "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity.id: {}}}
+        if identity
+        else {"type": "SystemAssigned"},
+        "properties": {
+            "status": "Enabled",
+            "platform": {"os": task.platform.os, "architecture": task.platform.architecture},
+            "agentConfiguration": {"cpu": 2},
+            "timeout": task.timeout,
+            "step": {
+                "type": "EncodedTask",
+                "encodedTaskContent": task.encoded,
+                "values": _set_values({**values, **image_values(base, task.default_image)}),
+            },
+            "credentials": credentials,
+        },
+    }
+
+
+def image_values(base: Registry, image: BaseImage | None) -> dict[str, str]:
+    """Return the values that tell a run which base image to build on."""
+    return {
+        "registryName": base.login_server,
+        "baseRepository": image.repository if image else "",
+        "baseTag": image.tag if image else "",
+        "baseDigest": image.digest if image else "",
+    }
+
+
+def run_body(task_id: str, base: Registry, image: BaseImage | None) -> dict[str, Any]:
+    """Return the body of scheduleRun: for a task with encoded content only `values` take effect."""
+    return {
+        "type": "TaskRunRequest",
+        "taskId": task_id,
+        "overrideTaskStepProperties": {"values": _set_values(image_values(base, image))},
+    }
+
+
+def _set_values(values: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value, "isSecret": False} for name, value in sorted(values.items())]

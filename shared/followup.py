@@ -1,0 +1,105 @@
+"""Follows a scheduled run to its end, and repeats one that could not log in because its grant did not work yet."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+
+from azure.mgmt.core.tools import parse_resource_id
+
+from shared.arm import Run
+from shared.errors import GroundswellError, NotFound, TemporaryError
+from shared.ledger import Build
+from shared.logs import Log
+from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
+from shared.registries import Registry
+from shared.services import Services
+
+log = Log("followup")
+
+# What the builder writes when the identity's token is not good for the registry (a grant takes up to ten minutes:
+# https://learn.microsoft.com/azure/role-based-access-control/troubleshooting).
+_LOGIN_REFUSED = re.compile(
+    r"failed to get ACR refresh token.*\b40[13]\b|exchange API response code: 40[13]", re.IGNORECASE
+)
+_ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
+_LOSE_TRACK = timedelta(hours=24)
+
+
+class Verdict(StrEnum):
+    """What a look at a run led to."""
+
+    STILL_RUNNING = "still-running"
+    ENDED = "ended"
+    REPEATED = "login-refused-repeated"
+    LOST = "lost"
+
+
+def login_refused(text: str) -> bool:
+    """Tell whether a run's log says that the task could not log in to the base registry."""
+    return _LOGIN_REFUSED.search(text) is not None
+
+
+def failure_line(text: str) -> str:
+    """Return the line of a log that says best why the run failed, or ""."""
+    lines = [line.strip() for line in text.splitlines() if _ERROR_LINE.search(line)]
+    lines = [line for line in lines if not line.startswith("Run ID:")] or lines
+    return lines[0][:500] if lines else ""
+
+
+async def follow(services: Services, check: RunCheck) -> Verdict:
+    """Look at a run: if it goes on, look again later; if it ended, record how.
+
+    Raises:
+        TemporaryError: Azure could not be asked.
+    """
+    parts = parse_resource_id(check.request.registry)
+    name = str(parts["name"])
+    team = Registry(check.request.registry, name, str(parts["resource_group"]), str(parts["subscription"]), "", "")
+    run = await services.arm.get_run(team, check.run_id)
+    build = Build(name, check.request.task, check.build, check.created, None)
+    fields = {"event_id": check.request.event_id, "registry": name, "task": check.request.task, "run_id": check.run_id}
+    if run is None or (not run.ended and services.now() - check.scheduled_at > _LOSE_TRACK):
+        await services.ledger.ended(build, check.run_id, "Unknown", "the run cannot be found any more", services.now())
+        log.error("run lost", **fields)
+        return Verdict.LOST
+    if not run.ended:
+        await look_again(services, check)
+        return Verdict.STILL_RUNNING
+    reason, refused = await _why(services, team, run)
+    now = services.now()
+    patience = timedelta(seconds=services.settings.grant_patience_seconds)
+    if refused and now - check.request.requested_at < patience:
+        delay = min(15.0 * 2**check.request.logins_refused, 300.0)
+        again = RebuildRequest.model_validate(
+            {**check.request.model_dump(by_alias=True), "cause": Cause.RETRY, "replaces": run.id, "build": check.build,
+             "loginsRefused": check.request.logins_refused + 1, "attempts": 0}
+        )  # fmt: skip
+        await services.queues.send(REBUILD_REQUESTS, again, delay)
+        log.warning("run could not log in; repeating it", delay=delay, reason=reason, **fields)
+        return Verdict.REPEATED
+    await services.ledger.ended(build, run.id, run.status, reason, run.finished or now)
+    write = log.info if run.status == "Succeeded" else log.error
+    write("run ended", status=run.status, reason=reason, images=", ".join(run.images), **fields)
+    return Verdict.ENDED
+
+
+async def _why(services: Services, team: Registry, run: Run) -> tuple[str, bool]:
+    """Return why a run failed, and whether it was a refused login."""
+    if run.status == "Succeeded":
+        return "", False
+    try:
+        text = await services.arm.log(team, run.id)
+    except (NotFound, TemporaryError) as error:
+        log.warning("log not read", registry=team.name, run_id=run.id, reason=error)
+        return run.error, False
+    return failure_line(text) or run.error, login_refused(text)
+
+
+async def look_again(services: Services, check: RunCheck, error: GroundswellError | None = None) -> None:
+    """Come back to a run later: after the delay Azure asked for, or at a pace that slackens to five minutes."""
+    pace = services.settings.run_check_seconds * (1 + check.attempts // 10)
+    asked = error.retry_after if isinstance(error, TemporaryError) else None
+    again = check.model_copy(update={"attempts": check.attempts + 1})
+    await services.queues.send(RUN_CHECKS, again, asked if asked is not None else min(pace, 300.0))

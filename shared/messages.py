@@ -1,0 +1,131 @@
+"""What travels in the queues: JSON objects, validated on the way in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared import images
+from shared.errors import InvalidInput
+from shared.images import BaseImage
+
+REBUILD_REQUESTS = "rebuild-requests"
+"""Queue of registries to bring to their desired state, followed by a run."""
+
+RUN_CHECKS = "run-checks"
+"""Queue of runs to look at until they have ended."""
+
+_REGISTRY_ID = (
+    r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/"
+    r"[a-z0-9]{5,50}$"
+)
+
+
+class Cause(StrEnum):
+    """Why a rebuild was asked for."""
+
+    BASE_IMAGE_PUSHED = "base-image-pushed"
+    REGISTRY_CHANGED = "registry-changed"
+    MANUAL = "manual"
+    RETRY = "retry"
+
+
+class Image(BaseModel):
+    """A base image on the wire."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repository: str
+    tag: str
+    digest: str = ""
+
+    def to_domain(self) -> BaseImage:
+        """Return the domain's base image.
+
+        Raises:
+            InvalidInput: Repository, tag or digest is malformed.
+        """
+        text = f"{self.repository}:{self.tag}" + (f"@{self.digest}" if self.digest else "")
+        return images.parse(text, field="image")
+
+    @classmethod
+    def of(cls, image: BaseImage) -> Image:
+        """Return the wire form."""
+        return cls(repository=image.repository, tag=image.tag, digest=image.digest)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def encode(self) -> str:
+        """Return the JSON object as text."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class RebuildRequest(_Message):
+    """Bring one registry to its desired state for one task, then start a run.
+
+    Attributes:
+        id: The same for repeats of the same request (redelivered events, retries).
+        registry: ARM id of the team registry.
+        image: The base image to build on; None means the task's default image.
+        attempts: How often it was put back because Azure asked to wait.
+        replaces: For a retry: the failed run that it repeats.
+        build: For a retry: the ledger's key of the build that it repeats.
+        logins_refused: For a retry: how many runs of this build could not log in to the base registry.
+    """
+
+    version: Literal[1] = 1
+    id: str = Field(min_length=1, max_length=200)
+    registry: str = Field(pattern=_REGISTRY_ID)
+    task: str = Field(min_length=1, max_length=50)
+    cause: Cause
+    image: Image | None = None
+    event_id: str = Field(default="", alias="eventId", max_length=200)
+    requested_at: datetime = Field(alias="requestedAt")
+    attempts: int = Field(default=0, ge=0)
+    replaces: str = Field(default="", max_length=100)
+    build: str = Field(default="", max_length=300)
+    logins_refused: int = Field(default=0, ge=0, alias="loginsRefused")
+
+
+class RunCheck(_Message):
+    """Look whether a run has ended.
+
+    Attributes:
+        build: The ledger's key of the build that the run belongs to.
+        created: The registry's creation, as ARM writes it.
+        attempts: How often the run was looked at before.
+    """
+
+    version: Literal[1] = 1
+    request: RebuildRequest
+    run_id: str = Field(alias="runId", min_length=1, max_length=100)
+    build: str
+    created: str = ""
+    scheduled_at: datetime = Field(alias="scheduledAt")
+    attempts: int = Field(default=0, ge=0)
+
+
+_AnyMessage = TypeVar("_AnyMessage", bound=_Message)
+
+
+def decode(kind: type[_AnyMessage], body: bytes) -> _AnyMessage:
+    """Read a queue message.
+
+    Raises:
+        InvalidInput: It is not such a message; the text names the member.
+    """
+    try:
+        message = kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"not a {kind.__name__}: {field or 'body'}: {first['msg']}", field) from error
+    image = message.image if isinstance(message, RebuildRequest) else None
+    if image is not None:
+        image.to_domain()
+    return message

@@ -1,0 +1,205 @@
+"""Brings one registry to its desired state: observe, compare, apply. Doing it twice writes nothing the second time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared import conditions, desired
+from shared.conditions import Condition, Observed
+from shared.desired import UserIdentity
+from shared.errors import NotFound, PermanentError
+from shared.logs import Log
+from shared.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, values_for
+from shared.registries import Registry
+from shared.services import Services
+
+log = Log("onboarding")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task that a team registry must have."""
+
+    policy: Policy
+    task: TaskPolicy
+    team: Registry
+    base: Registry
+
+    @property
+    def system_assigned(self) -> bool:
+        """Whether the task has an identity of its own."""
+        return isinstance(self.policy.identity, SystemAssigned)
+
+    def body(self, identity: UserIdentity | None) -> dict[str, Any] | None:
+        """Return the desired task, or None while the identity that it names does not exist."""
+        if identity is None and not self.system_assigned:
+            return None
+        values = values_for(self.task, self.team.tags).values
+        return desired.task_body(self.task, self.team, self.base, values, identity)
+
+
+@dataclass(frozen=True)
+class State:
+    """What was seen of a target, and whether its credential is known to be right."""
+
+    target: Target
+    observed: Observed
+    verified: bool
+
+    @property
+    def desired(self) -> dict[str, Any] | None:
+        """The desired task, or None while its identity is missing."""
+        return self.target.body(self.observed.identity)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The four conditions."""
+        grants = desired.grants(self.target.team, self.target.base)
+        return conditions.of(
+            self.desired, self.observed, grants, system_assigned=self.target.system_assigned, verified=self.verified
+        )
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A registry in its desired state.
+
+    Attributes:
+        task_id: ARM id of the task.
+        writes: What had to be written, e.g. `grant AcrPull`; empty when nothing had to.
+    """
+
+    task_id: str
+    writes: tuple[str, ...]
+
+
+async def observe(services: Services, target: Target, *, look_up_credential: bool = True) -> State:
+    """Look at what is there. Reads only (Resource Manager counts one of them, listDetails, as a write).
+
+    Args:
+        look_up_credential: Whether to spend that call when nothing else can tell whose the credential is.
+    """
+    identity = await _find_identity(services, target.policy)
+    task = await services.arm.get_task(target.team, target.task.name)
+    principal = identity.principal_id if identity else _system_principal(task) if target.system_assigned else ""
+    held: frozenset[desired.Grant] = frozenset()
+    if principal:
+        for registry in {grant.scope: grant for grant in desired.grants(target.team, target.base)}:
+            held |= await services.arm.grants_held(
+                target.base if registry == target.base.id else target.team, principal
+            )
+    observed = Observed(identity, task, principal_id=principal, held=held)
+    body = target.body(identity)
+    if task is None or body is None:
+        return State(target, observed, verified=False)
+    known = await services.ledger.verified(target.team.name, target.task.name)
+    verified = known == (_fingerprint(body), _last_modified(task)) and all(known)
+    if look_up_credential and conditions.credential_problem(body, observed, verified=verified) is None:
+        details = await services.arm.task_details(target.team, target.task.name)
+        observed = replace(observed, details=details)
+        if conditions.credential_problem(body, observed, verified=False) == "":
+            await services.ledger.set_verified(
+                target.team.name, target.task.name, _fingerprint(body), _last_modified(task)
+            )
+            verified = True
+    return State(target, observed, verified)
+
+
+async def ensure(services: Services, target: Target) -> Applied:
+    """Bring a registry to its desired state.
+
+    Raises:
+        PermanentError: Azure refuses for good, e.g. a right is missing.
+        TemporaryError: Trying again later may work, e.g. a new identity is not known everywhere yet.
+    """
+    state = await observe(services, target)
+    observed, writes = state.observed, list[str]()
+    identity = observed.identity
+    if identity is None and not target.system_assigned:
+        identity = await _create_identity(services, target)
+        observed = replace(observed, identity=identity, principal_id=identity.principal_id)
+        writes.append(f"create identity {identity.id.rpartition('/')[2]}")
+    body = target.body(identity)
+    if body is None:
+        raise PermanentError("The identity is missing and could not be created.")
+    # The shared identity's grant comes first: the sooner it is written, the sooner it works.
+    if not target.system_assigned:
+        writes += await _grant(services, target, observed)
+    task = observed.task
+    if task is None or _needs_write(body, replace(state, observed=observed)):
+        task = await services.arm.put_task(target.team, target.task.name, body)
+        writes.append(f"write task {target.task.name}")
+        await services.ledger.set_verified(target.team.name, target.task.name, _fingerprint(body), _last_modified(task))
+    if target.system_assigned:
+        principal = _system_principal(task)
+        if principal != observed.principal_id:
+            observed = replace(observed, principal_id=principal, held=frozenset())
+        writes += await _grant(services, target, observed)
+    if writes:
+        log.info("registry brought to its desired state", registry=target.team.name, task=target.task.name,
+                 writes="; ".join(writes))  # fmt: skip
+    return Applied(str(task["id"]), tuple(writes))
+
+
+def _needs_write(body: Mapping[str, Any], state: State) -> bool:
+    task = state.observed.task
+    return (
+        task is None
+        or bool(conditions.task_differences(body, task))
+        or conditions.credential_problem(body, state.observed, verified=state.verified) != ""
+    )
+
+
+async def _find_identity(services: Services, policy: Policy) -> UserIdentity | None:
+    wanted = policy.identity
+    if isinstance(wanted, SystemAssigned):
+        return None
+    subscription = await _identity_subscription(services, policy, wanted)
+    return await services.arm.get_identity(subscription, wanted.resource_group, wanted.name)
+
+
+async def _create_identity(services: Services, target: Target) -> UserIdentity:
+    wanted = target.policy.identity
+    assert isinstance(wanted, UserAssigned)  # noqa: S101 - the callers have made sure; this tells the type checker
+    subscription = await _identity_subscription(services, target.policy, wanted)
+    try:
+        return await services.arm.create_identity(
+            subscription, wanted.resource_group, wanted.name, target.base.location
+        )
+    except NotFound as error:
+        raise PermanentError(
+            f"{error} Create the resource group {wanted.resource_group!r} in subscription {subscription}, "
+            "or name another one under identity.resourceGroup in the policy."
+        ) from error
+
+
+async def _identity_subscription(services: Services, policy: Policy, wanted: UserAssigned) -> str:
+    return wanted.subscription or (await services.base_registry(policy)).subscription
+
+
+async def _grant(services: Services, target: Target, observed: Observed) -> list[str]:
+    writes = []
+    for grant in desired.grants(target.team, target.base):
+        if grant in observed.held:
+            continue
+        registry = target.base if grant.scope == target.base.id else target.team
+        if await services.arm.grant(grant, registry.subscription, observed.principal_id):
+            writes.append(f"grant {grant.role_name} on {registry.name}")
+    return writes
+
+
+def _system_principal(task: Mapping[str, Any] | None) -> str:
+    return str(((task or {}).get("identity") or {}).get("principalId") or "")
+
+
+def _last_modified(task: Mapping[str, Any]) -> str:
+    """Return the task's last change, in a form that survives different ways to write the same moment."""
+    return str((task.get("systemData") or {}).get("lastModifiedAt") or "").replace("+00:00", "Z")
+
+
+def _fingerprint(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]

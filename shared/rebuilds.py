@@ -1,0 +1,224 @@
+"""A rebuild: bring the registry to its desired state, then schedule its run, once for each base content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from azure.mgmt.core.tools import parse_resource_id
+
+from shared import desired
+from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected, TemporaryError
+from shared.images import BaseImage
+from shared.ledger import Build, Busy, Claim, Scheduled
+from shared.logs import Log
+from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
+from shared.onboarding import Applied, Target, ensure
+from shared.policy import Policy, Selection, TaskPolicy, select
+from shared.registries import Registry
+from shared.services import Services
+
+log = Log("rebuilds")
+
+# Clocks of the ledger's writer and of ACR differ a little.
+_CLOCK_SKEW = timedelta(minutes=2)
+
+
+class Decision(StrEnum):
+    """What became of a request."""
+
+    SCHEDULED = "scheduled"
+    ADOPTED = "adopted-orphan-run"
+    ALREADY_SCHEDULED = "already-scheduled"
+    NO_IMAGE = "no-base-image-yet"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request.
+
+    Attributes:
+        reason: Why, in a word or a sentence; "" if there is nothing to add.
+        writes: What had to be written to bring the registry to its desired state.
+    """
+
+    decision: Decision
+    reason: str = ""
+    run_id: str = ""
+    writes: tuple[str, ...] = ()
+
+
+async def rebuild(services: Services, request: RebuildRequest) -> Outcome:
+    """Handle a rebuild request and record what became of it.
+
+    Raises:
+        PermanentError: It cannot be done; the text says what to do.
+        TemporaryError: It can be done later.
+        ConfigurationError: The policy or a setting is broken.
+    """
+    name = str(parse_resource_id(request.registry)["name"])
+    try:
+        outcome = await _rebuild(services, request, name)
+    except GroundswellError as error:
+        await services.ledger.request(name, request, type(error).__name__, str(error), services.now())
+        raise
+    await services.ledger.request(name, request, outcome.decision, outcome.reason or outcome.run_id, services.now())
+    log.info(
+        "rebuild handled", event_id=request.event_id, registry=name, task=request.task, cause=request.cause,
+        decision=outcome.decision, reason=outcome.reason, run_id=outcome.run_id,
+    )  # fmt: skip
+    return outcome
+
+
+async def _rebuild(services: Services, request: RebuildRequest, name: str) -> Outcome:
+    policy = services.policy
+    task = policy.task(request.task)
+    if task is None:
+        return Outcome(Decision.SKIPPED, f"the policy has no task {request.task} any more")
+    parts = parse_resource_id(request.registry)
+    team = await services.arm.get_registry(str(parts["subscription"]), str(parts["resource_group"]), name)
+    if team is None:
+        return Outcome(Decision.SKIPPED, "the registry does not exist any more")
+    selection = select(policy, task, team.name, team.tags)
+    if selection is not Selection.SELECTED:
+        return Outcome(Decision.SKIPPED, f"the policy says {selection}")
+    target = Target(policy, task, team, await services.base_registry(policy))
+    return await run_target(services, target, request)
+
+
+async def run_target(services: Services, target: Target, request: RebuildRequest) -> Outcome:
+    """Bring a target to its desired state and schedule the run that a request asks for."""
+    image = request.image.to_domain() if request.image else None
+    if request.cause is Cause.BASE_IMAGE_PUSHED:
+        build = _build(target, request, image)
+        # Most repeats of an event end here, without a call to Resource Manager.
+        if run_id := await services.ledger.scheduled_run(build):
+            return Outcome(Decision.ALREADY_SCHEDULED, run_id=run_id)
+    applied = await ensure(services, target)
+    if image is None or not image.digest:
+        image, found = await _resolve(services, target, image)
+        if not found:
+            if request.cause is Cause.MANUAL:
+                raise NotFound(
+                    f"{image.name if image else 'The base image'} does not exist in {target.base.name}: push it first."
+                )
+            text = (
+                f"{image.name} was never pushed; its first push starts the run" if image else "only globs to build on"
+            )
+            return Outcome(Decision.NO_IMAGE, text, writes=applied.writes)
+    build = _build(target, request, image)
+    now = services.now()
+    claim = await services.ledger.claim(build, now, replaces=request.replaces)
+    if isinstance(claim, Scheduled):
+        return Outcome(Decision.ALREADY_SCHEDULED, run_id=claim.run_id, writes=applied.writes)
+    if isinstance(claim, Busy):
+        wait = max(1.0, (claim.until - now).total_seconds())
+        raise TemporaryError(f"Another worker is scheduling this run of {target.team.name}.", wait)
+    return await _schedule(services, target, request, claim, applied)
+
+
+def _build(target: Target, request: RebuildRequest, image: BaseImage | None) -> Build:
+    """Say what makes two requests the same build: the base content; a manual run is only ever the same as itself."""
+    if request.build:
+        key = request.build
+    elif request.cause is Cause.MANUAL:
+        key = f"manual-{request.id}"
+    elif image and image.digest:
+        key = image.digest
+    elif request.cause is Cause.REGISTRY_CHANGED:
+        key = "first"
+    else:
+        key = f"event-{request.event_id}"
+    return Build(target.team.name, target.task.name, key, target.team.created, image)
+
+
+async def _resolve(services: Services, target: Target, image: BaseImage | None) -> tuple[BaseImage | None, bool]:
+    """Find out what to build on when the request does not say; return it and whether it exists.
+
+    A base registry that does not let the app look (a firewall, a missing role) is no reason not to build.
+    """
+    image = image or target.task.default_image
+    if image is None:
+        return None, False
+    try:
+        digest = await services.arm.digest_of(target.base, image)
+    except (NotPermitted, TemporaryError) as error:
+        log.warning("base image not looked up", registry=target.base.name, image=image, reason=error)
+        return image, True
+    return BaseImage(image.repository, image.tag, digest or ""), digest is not None
+
+
+async def _schedule(
+    services: Services, target: Target, request: RebuildRequest, claim: Claim, applied: Applied
+) -> Outcome:
+    decision, image = Decision.SCHEDULED, claim.build.image
+    run_id = await _orphan(services, target, claim) if claim.inherited else ""
+    if run_id:
+        decision = Decision.ADOPTED
+    else:
+        try:
+            body = desired.run_body(applied.task_id, target.base, image)
+            run_id = (await services.arm.schedule_run(target.team, body)).id
+        except GroundswellError as error:
+            # A temporary failure may hide a run that was started all the same.
+            await services.ledger.release(claim, services.now(), unclear=isinstance(error, TemporaryError))
+            raise
+    now = services.now()
+    await services.ledger.schedule(claim, run_id, request, now)
+    check = RunCheck(request=request, run_id=run_id, build=claim.build.key, created=target.team.created,
+                     scheduled_at=now)  # fmt: skip
+    await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
+    return Outcome(decision, run_id=run_id, writes=applied.writes)
+
+
+async def _orphan(services: Services, target: Target, claim: Claim) -> str:
+    """Return the run that an earlier holder of the claim scheduled and did not live to record, or ""."""
+    known = await services.ledger.known_runs(target.team.name)
+    runs = await services.arm.runs_since(target.team, target.task.name, claim.since - _CLOCK_SKEW)
+    return next((run.id for run in runs if run.id not in known), "")
+
+
+async def put_back(services: Services, request: RebuildRequest, error: TemporaryError) -> float | None:
+    """Put a request back in the queue after a temporary failure; return the delay in seconds, or None to give up.
+
+    The delay is the one Azure asked for, or grows from 15 s to 10 min.
+    """
+    if services.now() - request.requested_at > timedelta(hours=24):
+        return None
+    delay = error.retry_after if error.retry_after is not None else min(15.0 * 2 ** min(request.attempts, 6), 600.0)
+    delay = max(1.0, delay)
+    again = request.model_copy(update={"attempts": request.attempts + 1})
+    await services.queues.send(REBUILD_REQUESTS, again, delay)
+    return delay
+
+
+def find_task(policy: Policy, team: Registry, name: str) -> TaskPolicy:
+    """Return the task that a manual run of a registry means.
+
+    Raises:
+        NotFound: The policy has no such task.
+        NotSelected: The policy gives the registry no task, or not this one.
+    """
+    wanted = [policy.task(name)] if name else list(policy.tasks)
+    tasks = [task for task in wanted if task]
+    if not tasks:
+        known = ", ".join(task.name for task in policy.tasks)
+        raise NotFound(f"The policy has no task {name!r}; it has {known}.")
+    selections = {task.name: select(policy, task, team.name, team.tags) for task in tasks}
+    selected = [task for task in tasks if selections[task.name] is Selection.SELECTED]
+    if not selected:
+        raise NotSelected(_why_not(team, tasks[0], selections[tasks[0].name]))
+    return selected[0]
+
+
+def _why_not(team: Registry, task: TaskPolicy, selection: Selection) -> str:
+    if selection is Selection.IS_BASE:
+        return f"{team.name} is the base registry: only team registries are rebuilt."
+    if selection is Selection.PAUSED:
+        return f"{team.name} is paused by its tag base-image-rebuilds=paused: set it to enabled to go on."
+    if selection is Selection.OPTED_OUT:
+        return f"{team.name} has opted out by its tag base-image-rebuilds=disabled."
+    tags = " and ".join(f"{key}={value}" for key, value in task.registries.tags.items())
+    return f"The policy does not give {team.name} the task {task.name}: set the tag {tags} on the registry."

@@ -1,0 +1,138 @@
+"""Settings from the environment: what they mean, their defaults, and clear words when one is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from shared.errors import ConfigurationError
+
+_GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Guid = Annotated[str, Field(pattern=_GUID)]
+
+
+class Settings(BaseModel):
+    """The app's settings; each field's alias is the name of the environment variable."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    subscriptions: Annotated[tuple[Guid, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
+        alias="GROUNDSWELL_SUBSCRIPTIONS", description="Subscription ids of the base and team registries, by comma."
+    )
+    policy: Path = Field(
+        default=Path("policy/rebuilds.yaml"),
+        alias="GROUNDSWELL_POLICY",
+        description="The policy file; relative paths start at the app's folder.",
+    )
+    client_id: str = Field(
+        default="",
+        alias="AZURE_CLIENT_ID",
+        description="Client id of the app's user-assigned identity; empty for its system-assigned one.",
+    )
+    arm_endpoint: str = Field(
+        default="https://management.azure.com",
+        alias="GROUNDSWELL_ARM_ENDPOINT",
+        pattern=r"^https://[^/]+$",
+        description="Resource Manager of the cloud, e.g. https://management.chinacloudapi.cn.",
+    )
+    registry_suffix: str = Field(
+        default="azurecr.io",
+        alias="GROUNDSWELL_REGISTRY_SUFFIX",
+        pattern=r"^[a-z0-9.-]+$",
+        description="What login servers of the cloud end in, e.g. azurecr.cn.",
+    )
+    registry_audience: str = Field(
+        default="https://containerregistry.azure.net",
+        alias="GROUNDSWELL_REGISTRY_AUDIENCE",
+        pattern=r"^https://[^/]+/?$",
+        description="Audience of tokens for the registries' data plane.",
+    )
+    ledger_table: str = Field(
+        default="ledger",
+        alias="GROUNDSWELL_LEDGER_TABLE",
+        pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$",
+        description="Name of the ledger's table.",
+    )
+    fleet_cache_seconds: float = Field(
+        default=10,
+        alias="GROUNDSWELL_FLEET_CACHE_SECONDS",
+        ge=0,
+        le=300,
+        description="How long the list of registries may be reused, in seconds.",
+    )
+    run_check_seconds: float = Field(
+        default=30,
+        alias="GROUNDSWELL_RUN_CHECK_SECONDS",
+        ge=1,
+        le=3600,
+        description="How long to wait between two looks at a run, in seconds.",
+    )
+    grant_patience_seconds: float = Field(
+        default=900,
+        alias="GROUNDSWELL_GRANT_PATIENCE_SECONDS",
+        ge=0,
+        le=7200,
+        description="How long after a grant a refused login still counts as 'not effective yet', in seconds.",
+    )
+    storage: str = Field(default="", alias="AzureWebJobsStorage", description="Connection string (local only).")
+    storage_account: str = Field(default="", alias="AzureWebJobsStorage__accountName")
+    storage_queue_uri: str = Field(default="", alias="AzureWebJobsStorage__queueServiceUri")
+    storage_table_uri: str = Field(default="", alias="AzureWebJobsStorage__tableServiceUri")
+    storage_client_id: str = Field(
+        default="", validation_alias=AliasChoices("AzureWebJobsStorage__clientId", "AZURE_CLIENT_ID")
+    )
+    storage_suffix: str = Field(
+        default="core.windows.net",
+        alias="GROUNDSWELL_STORAGE_SUFFIX",
+        pattern=r"^[a-z0-9.-]+$",
+        description="What storage host names of the cloud end in.",
+    )
+
+    def storage_uri(self, service: str) -> str:
+        """Return the endpoint of the storage account's `queue` or `table` service ("" with a connection string).
+
+        Raises:
+            ConfigurationError: No storage account is set.
+        """
+        if self.storage:
+            return ""
+        explicit = {"queue": self.storage_queue_uri, "table": self.storage_table_uri}[service]
+        if explicit:
+            return explicit
+        if not self.storage_account:
+            raise ConfigurationError(
+                "No storage is set: give AzureWebJobsStorage__accountName (with the app's identity) or, "
+                "on a developer's machine, AzureWebJobsStorage=UseDevelopmentStorage=true."
+            )
+        return f"https://{self.storage_account}.{service}.{self.storage_suffix}"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings; empty variables count as unset.
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong; the text names every one of them.
+    """
+    source = os.environ if environ is None else environ
+    try:
+        settings = Settings.model_validate({name: value for name, value in source.items() if value.strip()})
+    except ValidationError as error:
+        problems = "; ".join(f"{e['loc'][0]}: {_explain(e['type'], e['msg'])}" for e in error.errors())
+        raise ConfigurationError(f"Settings are wrong. {problems}") from error
+    settings.storage_uri("queue")
+    settings.storage_uri("table")
+    return settings
+
+
+def _explain(kind: str, message: str) -> str:
+    return "is required" if kind == "missing" else message
