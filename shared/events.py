@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from azure.eventgrid import SystemEventNames
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import images
@@ -19,7 +20,7 @@ from shared.images import BaseImage
 REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
 
 # https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
-_IMAGE_PUSHED = {"microsoft.containerregistry.imagepushed", "imagepushed"}
+_IMAGE_PUSHED = SystemEventNames.ContainerRegistryImagePushedEventName.value.lower()
 _IMAGE_MEDIA_TYPES = {
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -30,8 +31,8 @@ _IMAGE_MEDIA_TYPES = {
 }
 # https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions
 _RESOURCE_EVENTS = {
-    "microsoft.resources.resourcewritesuccess": "microsoft.containerregistry/registries/write",
-    "microsoft.resources.resourcedeletesuccess": "microsoft.containerregistry/registries/delete",
+    SystemEventNames.ResourceWriteSuccessEventName.value.lower(): f"{REGISTRY_TYPE}/write".lower(),
+    SystemEventNames.ResourceDeleteSuccessEventName.value.lower(): f"{REGISTRY_TYPE}/delete".lower(),
 }
 
 
@@ -86,7 +87,7 @@ def image_pushed(event: Mapping[str, Any], base_registry: str) -> ImagePushed | 
     event_id, kind = event.get("id"), event.get("eventType")
     if not isinstance(event_id, str) or not event_id or not isinstance(kind, str):
         return Ignored(Reason.MALFORMED, "id or eventType is missing")
-    if kind.lower() not in _IMAGE_PUSHED:
+    if kind.lower() != _IMAGE_PUSHED:
         return Ignored(Reason.OTHER_TYPE, kind)
     registry = _registry_id(event.get("topic"))
     if registry is None:
@@ -141,7 +142,7 @@ def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -
         return Ignored(Reason.MALFORMED, "data.resourceUri is not the id of a registry")
     if registry["subscription"].lower() not in {s.lower() for s in subscriptions}:
         return Ignored(Reason.OTHER_SUBSCRIPTION, registry["subscription"])
-    return RegistryChanged(event_id, str(resource), deleted=kind.lower().endswith("deletesuccess"))
+    return RegistryChanged(event_id, str(resource), deleted=wanted.endswith("/delete"))
 
 
 def _registry_id(text: object) -> dict[str, str] | None:
