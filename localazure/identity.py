@@ -8,7 +8,7 @@ The endpoint speaks the App Service protocol
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -20,6 +20,11 @@ from localazure.tokens import ARM_AUDIENCES, GRAPH_AUDIENCES, REGISTRY_AUDIENCES
 if TYPE_CHECKING:
     from localazure.azure import Azure
 
+# How a caller names one of the app's user-assigned identities.
+_SELECTORS = {
+    "client_id": "app_id", "principal_id": "object_id", "object_id": "object_id",
+    "mi_res_id": "resource_id", "msi_res_id": "resource_id",
+}  # fmt: skip
 _ANY_AUDIENCE = (*ARM_AUDIENCES, *GRAPH_AUDIENCES, *REGISTRY_AUDIENCES)
 
 
@@ -27,18 +32,47 @@ class Identity:
     """The directory and the managed-identity endpoint."""
 
     def __init__(self, azure: Azure) -> None:
-        """Work on this Azure's state. `replication` is how long the directory takes to know a new principal."""
+        """Work on this Azure's state.
+
+        Attributes:
+            replication: How long the directory takes to know a new principal.
+            strict: How long even a role assignment with `principalType`, which makes Azure trust the caller, fails.
+        """
         self._azure = azure
         self.replication = timedelta(0)
+        self.strict = timedelta(0)
+
+    def find(self, object_id: str, *, trusted: bool = False) -> Principal | None:
+        """Return a principal if the directory knows it by now.
+
+        Args:
+            object_id: The principal.
+            trusted: The caller vouches for it (`principalType` in a role assignment): wait `strict` only.
+        """
+        principal = self._azure.state.principals.get(object_id.lower())
+        if principal is None:
+            return None
+        moment = datetime.fromisoformat(principal.visible_at) if principal.visible_at else self._azure.clock.now()
+        if trusted and principal.created_at:
+            moment = min(moment, datetime.fromisoformat(principal.created_at) + self.strict)
+        return principal if moment <= self._azure.clock.now() else None
 
     def create_principal(self, name: str, *, resource_id: str = "", explicit: bool = False) -> Principal:
         """Create a service principal (for a managed identity if `resource_id` is given)."""
+        now = self._azure.clock.now()
         principal = Principal(
             new_guid(), new_guid(), name, resource_id=resource_id, explicit=explicit,
-            visible_at=iso(self._azure.clock.now() + self.replication),
+            visible_at=iso(now + self.replication), created_at=iso(now),
         )  # fmt: skip
         self._azure.state.principals[principal.object_id] = principal
         return principal
+
+    def create_user(self, name: str) -> Principal:
+        """Create a person by user principal name, e.g. `ada@example.com`."""
+        now = iso(self._azure.clock.now())
+        user = Principal(new_guid(), "", name, kind="User", visible_at=now, created_at=now)
+        self._azure.state.principals[user.object_id] = user
+        return user
 
     def delete_principals_of(self, resource_id: str) -> None:
         """Remove the principals of a deleted resource."""
@@ -52,6 +86,11 @@ class Identity:
         app.system_assigned = self.create_principal(name).object_id
         self._azure.state.apps[app.header] = app
         return app
+
+    def assign_user_identity(self, app: App, principal: Principal) -> None:
+        """Give an app a user-assigned identity, as an Azure app gets one in its `identity` block."""
+        if principal.object_id not in app.user_assigned:
+            app.user_assigned.append(principal.object_id)
 
     def caller(self, request: web.Request, audience: tuple[str, ...]) -> Principal:
         """Return the principal behind a request's bearer token.
@@ -89,12 +128,19 @@ class Identity:
         app = self._azure.state.apps.get(request.headers.get("X-IDENTITY-HEADER", ""))
         if app is None:
             return _refuse(401, "The X-IDENTITY-HEADER does not belong to an app.")
+        version = request.query.get("api-version", "")
+        if version != "2019-08-01":
+            return _refuse(400, f"The api-version '{version}' is not supported; use 2019-08-01.")
         resource = request.query.get("resource", "")
         if not resource:
             return _refuse(400, "The query parameter 'resource' is missing.")
-        principal = self._choose(app, request)
+        wanted = {name: request.query[name] for name in _SELECTORS if request.query.get(name)}
+        if len(wanted) > 1:
+            return _refuse(400, f"Only one of {', '.join(wanted)} can be given.")
+        principal = self._choose(app, wanted)
         if principal is None:
-            return _refuse(400, "No managed identity of this app matches the request.")
+            which = "No User Assigned or Delegated Managed Identity" if wanted else "No Managed Identity"
+            return _refuse(400, f"{which} found for specified ClientId/ResourceId/PrincipalId.")
         token, expires = self._azure.tokens.for_principal(principal, resource)
         return web.json_response(
             {
@@ -103,24 +149,14 @@ class Identity:
             }
         )  # fmt: skip
 
-    def _choose(self, app: App, request: web.Request) -> Principal | None:
-        query, state = request.query, self._azure.state
-        wanted = {
-            "client_id": query.get("client_id") or query.get("clientid"),
-            "object_id": query.get("object_id") or query.get("principal_id"),
-            "resource_id": query.get("mi_res_id") or query.get("msi_res_id"),
-        }
-        if not any(wanted.values()):
-            return state.principals.get(app.system_assigned or "")
-        candidates = [state.principals.get(oid) for oid in app.user_assigned]
-        for principal in candidates:
-            if principal and (
-                principal.app_id == wanted["client_id"]
-                or principal.object_id == wanted["object_id"]
-                or (wanted["resource_id"] or "").lower() == principal.resource_id.lower() != ""
-            ):
-                return principal
-        return None
+    def _choose(self, app: App, wanted: dict[str, str]) -> Principal | None:
+        principals = self._azure.state.principals
+        if not wanted:
+            return principals.get(app.system_assigned or "")
+        ((selector, text),) = wanted.items()
+        field = _SELECTORS[selector]
+        candidates = [principals[object_id] for object_id in app.user_assigned if object_id in principals]
+        return next((p for p in candidates if str(getattr(p, field)).lower() == text.lower()), None)
 
 
 def _refuse(status: int, message: str) -> web.Response:
