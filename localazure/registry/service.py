@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from localazure.clock import iso
 from localazure.front import ENTRY
-from localazure.registry import events
+from localazure.registry import events, importing
 from localazure.registry.acr import Metadata
 from localazure.registry.auth import Auth
 from localazure.registry.errors import PageNotFound, RegistryError, manifest_unknown, name_unknown
@@ -67,6 +67,7 @@ class RegistryService:
         self._uploaded: dict[tuple[str, str], set[str]] = {}
         azure.front.serve(".azurecr.io", self.handle)
         azure.on_forget.append(self._forget)
+        importing.register(azure)
 
     def find(self, login_server: str) -> Resource | None:
         """Return the ARM resource of the registry with this login server (or regional endpoint), in any casing."""
