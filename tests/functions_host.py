@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
 START_TIMEOUT = 60.0
@@ -119,3 +123,27 @@ class FunctionsHost:
                 raise RuntimeError(f"the host did not start in time:\n{self.log}")
             time.sleep(0.02)
         self.ready = json.loads(self._file("ready.json").read_text(encoding="utf-8"))
+
+
+def write_app(directory: Path, source: str, host_json: Mapping[str, Any] | None = None) -> Path:
+    """Write an app of one file and return its directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "host.json").write_text(json.dumps({"version": "2.0"} | dict(host_json or {})), encoding="utf-8")
+    (directory / "function_app.py").write_text(textwrap.dedent(source), encoding="utf-8")
+    return directory
+
+
+async def eventually(check: Callable[[], T | Awaitable[T]], seconds: float = 15) -> T:
+    """Call until the result is true, and return it.
+
+    Raises:
+        AssertionError: it did not become true in time; the last result is named.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        result = check()
+        value: T = await result if isinstance(result, Awaitable) else result
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not true within {seconds} s: {value!r}"
+        await asyncio.sleep(0.05)

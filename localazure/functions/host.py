@@ -24,7 +24,7 @@ from localazure.functions.queues import DEFAULT_LEASE
 from localazure.functions.settings import AppSettings, load_app_settings, load_host_json
 from localazure.functions.storage import QueueAccounts
 from localazure.functions.wiring import Wiring
-from localazure.functions.worker import AppLoop, create_worker, put_app_on_path
+from localazure.functions.worker import AppExitError, AppLoop, create_worker, put_app_on_path
 
 logger = logging.getLogger(__name__)
 
@@ -152,8 +152,9 @@ class Host:
     async def _index(self) -> list[Function]:
         try:
             functions = await self._app_loop.run(self._worker.index(self._options.app_dir))
-        except IndexingError as error:
-            logger.error("Worker failed to index functions, so none is loaded: %s\n%s", error, error.details.rstrip())
+        except (AppExitError, IndexingError) as error:
+            details = getattr(error, "details", "").rstrip()
+            logger.error("Worker failed to index functions, so none is loaded: %s\n%s", error, details)
             self._admin.errors.append(f"Worker failed to index functions: {error}")
             return []
         if not functions:

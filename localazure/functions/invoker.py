@@ -15,7 +15,7 @@ from azure.functions.meta import Datum
 
 from localazure.functions.logs import InvocationLog
 from localazure.functions.model import Function, Invocation, InvocationError, InvocationResult
-from localazure.functions.worker import AppLoop, Worker
+from localazure.functions.worker import AppExitError, AppLoop, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,8 @@ class Invoker:
             result = await asyncio.wait_for(self._app_loop.run(self._worker.invoke(invocation)), limit)
         except TimeoutError as error:
             raise InvocationError(f"Timeout value of {self._timeout} exceeded by function") from error
+        except AppExitError as error:
+            raise InvocationError(str(error)) from error
         if result.error is not None:
             if result.traceback:
                 self._log(logging.ERROR, invocation, result.traceback.rstrip())

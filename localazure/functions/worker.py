@@ -61,6 +61,10 @@ def put_app_on_path(app_dir: Path) -> None:
     sys.path.append(str(app_dir))
 
 
+class AppExitError(Exception):
+    """The app tried to end its process; in Azure the worker would end and every running invocation fail."""
+
+
 class AppLoop:
     """An event loop in a thread of its own for the app's code.
 
@@ -74,8 +78,12 @@ class AppLoop:
         self._thread.start()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the app's loop and wait for its result."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        """Run a coroutine on the app's loop and wait for its result.
+
+        Raises:
+            AppExitError: the app raised SystemExit or KeyboardInterrupt.
+        """
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_survive_exit(work), self._loop))
 
     def close(self) -> None:
         """Stop the loop after the functions that still run were cancelled."""
@@ -90,3 +98,11 @@ class AppLoop:
         if not self._thread.is_alive():
             with contextlib.suppress(RuntimeError):
                 self._loop.close()
+
+
+async def _survive_exit(work: Coroutine[Any, Any, T]) -> T:
+    # Either exception would leave the loop's thread, and whoever waits for the coroutine would wait for ever.
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise AppExitError(f"the app ended its process: {error!r}") from error

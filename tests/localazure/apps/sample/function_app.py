@@ -90,7 +90,7 @@ def send_too_much(req: func.HttpRequest, messages: func.Out[List[str]]) -> func.
 
 @app.route(route="block")
 async def block(req: func.HttpRequest) -> func.HttpResponse:
-    time.sleep(float(req.params["seconds"]))
+    time.sleep(float(req.params["seconds"]))  # noqa: ASYNC251  the mistake that the host must survive
     return func.HttpResponse("done")
 
 

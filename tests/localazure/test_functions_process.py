@@ -1,0 +1,189 @@
+"""The Functions host as a process: apps that are wrong, settings, logs, time limits."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.functions_host import ROOT, FunctionsHost, eventually, write_app
+
+HELLO = """
+    import logging
+    import os
+    import sys
+    import time
+
+    import azure.functions as func
+
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+    @app.route(route="hello")
+    def hello(req: func.HttpRequest) -> func.HttpResponse:
+        logging.info("greeting %s", "you", extra={"custom": {"registry": "r"}})
+        logging.debug("fine detail")
+        return func.HttpResponse(os.environ.get("GREETING", "none"))
+
+    @app.route(route="slow")
+    def slow(req: func.HttpRequest) -> func.HttpResponse:
+        time.sleep(1.5)
+        return func.HttpResponse("late")
+
+    @app.route(route="exit")
+    async def leave(req: func.HttpRequest) -> func.HttpResponse:
+        sys.exit(3)
+    """
+
+
+async def get(host: FunctionsHost, path: str, key: str = "") -> tuple[int, str]:
+    headers = {"x-functions-key": key} if key else {}
+    async with aiohttp.ClientSession(host.url) as session, session.get(path, headers=headers) as response:
+        return response.status, await response.text()
+
+
+async def status_of(host: FunctionsHost, path: str = "/admin/host/status") -> Any:
+    return json.loads((await get(host, path, host.ready["masterKey"]))[1])
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localazure.functions", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_app_that_cannot_be_imported_leaves_the_host_in_error(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO + "\n    import module_that_nobody_has\n")
+    with FunctionsHost(app) as host:
+        assert host.ready["functions"] == []
+        assert host.ready["state"] == "Error"
+        status = await status_of(host)
+        assert status["state"] == "Error"
+        assert "module_that_nobody_has" in status["errors"][0]
+        assert (await get(host, "/api/hello"))[0] == 503
+        assert "Worker failed to index functions" in host.log
+        assert "Traceback" in host.log
+        assert host.stop() == 0
+
+
+async def test_app_that_ends_its_process_at_import_leaves_the_host_in_error(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", "raise SystemExit(1)")) as host:
+        assert "SystemExit" in host.ready["errors"][0]
+
+
+async def test_function_whose_binding_cannot_be_connected_leaves_the_others(tmp_path: Path) -> None:
+    source = (
+        HELLO
+        + """
+    @app.queue_trigger(arg_name="message", queue_name="%NO_SUCH_SETTING%", connection="AzureWebJobsStorage")
+    def unresolved(message: func.QueueMessage): ...
+
+    @app.queue_trigger(arg_name="message", queue_name="work", connection="NoSuchConnection")
+    def unconnected(message: func.QueueMessage): ...
+
+    @app.queue_trigger(arg_name="message", queue_name="not_a_name", connection="AzureWebJobsStorage")
+    def misnamed(message: func.QueueMessage): ...
+
+    @app.blob_trigger(arg_name="blob", path="c/{name}", connection="AzureWebJobsStorage")
+    def unsupported(blob: func.InputStream): ...
+
+    @app.timer_trigger(arg_name="timer", schedule="sometimes")
+    def unscheduled(timer: func.TimerRequest): ...
+    """
+    )
+    with FunctionsHost(
+        write_app(tmp_path / "app", source), {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    ) as host:
+        assert host.ready["functions"] == ["hello", "leave", "slow"]
+        errors = "\n".join((await status_of(host))["errors"])
+        for name in ("unresolved", "unconnected", "misnamed", "unsupported", "unscheduled"):
+            assert f"The '{name}' function is in error" in errors
+            assert "errors" in await status_of(host, f"/admin/functions/{name}/status")
+        assert "%NO_SUCH_SETTING%" in errors
+        assert "NoSuchConnection" in errors
+        assert (await get(host, "/api/hello"))[0] == 200
+
+
+async def test_settings_file_reaches_the_app_unless_the_environment_has_the_name(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO)
+    (app / "local.settings.json").write_text(json.dumps({"Values": {"GREETING": "from file"}}))
+    with FunctionsHost(app) as host:
+        assert await get(host, "/api/hello") == (200, "from file")
+    with FunctionsHost(app, {"GREETING": "from environment"}) as host:
+        assert await get(host, "/api/hello") == (200, "from environment")
+        assert "GREETING" in host.log
+
+
+async def test_disabled_function_does_not_answer(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", HELLO), {"AzureWebJobs.hello.Disabled": "true"}) as host:
+        assert (await get(host, "/api/hello"))[0] == 404
+        assert (await status_of(host, "/admin/functions/hello/status"))["isDisabled"] is True
+
+
+async def test_function_that_exceeds_its_time_limit_fails(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO, {"functionTimeout": "00:00:00.300"})
+    with FunctionsHost(app) as host:
+        assert (await get(host, "/api/slow"))[0] == 500
+        assert "Timeout value of 0:00:00.300000 exceeded" in host.log
+
+
+async def test_function_that_ends_its_process_fails_alone(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
+        assert (await get(host, "/api/exit"))[0] == 500
+        assert (await get(host, "/api/hello"))[0] == 200
+
+
+async def test_json_logs_carry_the_extras_of_the_app(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", HELLO), arguments=("--log-format", "json")) as host:
+        await get(host, "/api/hello")
+        await eventually(lambda: "Succeeded" in host.log)
+        records = [json.loads(line) for line in host.log.splitlines() if line.startswith("{")]
+    greeting = next(record for record in records if record["message"] == "greeting you")
+    assert greeting["custom"] == {"registry": "r"}
+    assert (greeting["function"], greeting["level"]) == ("hello", "INFO")
+    finished = next(record for record in records if record["message"].startswith("Succeeded"))
+    assert finished["invocationId"] == greeting["invocationId"]
+
+
+async def test_log_levels_of_host_json_are_obeyed(tmp_path: Path) -> None:
+    levels = {"default": "Information", "Function.hello": "Warning", "Function.slow.User": "Debug"}
+    app = write_app(tmp_path / "app", HELLO, {"logging": {"logLevel": levels}})
+    with FunctionsHost(app) as host:
+        await get(host, "/api/hello")
+        await get(host, "/api/slow")
+        await eventually(lambda: "slow" in host.log and "Succeeded" in host.log)
+        assert "greeting you" not in host.log
+        assert "hello " not in host.log.partition("Event Grid key")[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_stop_signal_ends_the_host_with_status_0(tmp_path: Path, number: signal.Signals) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
+        host.send_signal(number)
+        assert host.wait() == 0
+
+
+async def test_keys_can_be_given(tmp_path: Path) -> None:
+    environment = {"LOCALAZURE_FUNCTIONS_FUNCTION_KEY": "from-environment"}
+    with FunctionsHost(write_app(tmp_path / "app", HELLO), environment, ("--master-key", "from-flag")) as host:
+        assert (host.ready["masterKey"], host.ready["functionKey"]) == ("from-flag", "from-environment")
+        assert (await get(host, "/admin/host/status", "from-flag"))[0] == 200
+
+
+def test_directory_without_host_json_is_refused(tmp_path: Path) -> None:
+    result = run("--app", str(tmp_path))
+    assert result.returncode == 2
+    assert "no host.json" in result.stderr
+
+
+async def test_port_in_use_is_reported(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO)
+    with FunctionsHost(app) as host:
+        port = host.url.rpartition(":")[2]
+        result = run("--app", str(app), "--port", port)
+    assert result.returncode == 2
+    assert f"cannot serve on port {port}" in result.stderr

@@ -1,0 +1,128 @@
+"""Queue triggers of the Functions host, against Azurite."""
+
+from __future__ import annotations
+
+import json
+import signal
+from datetime import datetime, timedelta
+
+from tests.functions_host import FunctionsHost, eventually
+from tests.localazure.functions_fixtures import (
+    SAMPLE_APP,
+    WORK_QUEUE,
+    Queues,
+    azurite,
+    host,
+    queues,
+    sample_settings,
+)
+
+__all__ = ["azurite", "host", "queues", "sample_settings"]
+
+POISON_QUEUE = f"{WORK_QUEUE}-poison"
+
+
+async def test_message_reaches_the_function_with_its_metadata_and_is_deleted(
+    host: FunctionsHost, queues: Queues
+) -> None:
+    queues.add(WORK_QUEUE, "grüezi")
+    (seen,) = await eventually(lambda: queues.take_json("seen"))
+    assert (seen["body"], seen["dequeueCount"]) == ("grüezi", 1)
+    assert seen["id"]
+    assert seen["popReceipt"]
+    inserted, expires = (datetime.fromisoformat(seen[name]) for name in ("insertionTime", "expirationTime"))
+    assert expires - inserted == timedelta(days=7)
+    await eventually(lambda: queues.count(WORK_QUEUE) == 0)
+
+
+async def test_failed_message_is_tried_again_until_it_succeeds(host: FunctionsHost, queues: Queues) -> None:
+    queues.add(WORK_QUEUE, json.dumps({"failures": 2}))
+    (seen,) = await eventually(lambda: queues.take_json("seen"))
+    assert seen["dequeueCount"] == 3
+    assert queues.take(POISON_QUEUE) == []
+
+
+async def test_message_that_fails_max_dequeue_count_times_goes_to_the_poison_queue(
+    host: FunctionsHost, queues: Queues
+) -> None:
+    text = json.dumps({"failures": 99, "test": "poison"})
+    queues.add(WORK_QUEUE, text)
+    assert await eventually(lambda: queues.take(POISON_QUEUE)) == [text]
+    attempts = [line for line in host.log.splitlines() if "RuntimeError: not yet" in line and "Failed" in line]
+    assert len(attempts) >= 3
+    assert "it failed 3 times" in host.log
+    assert queues.take("seen") == []
+    assert queues.count(WORK_QUEUE) == 0
+
+
+async def test_message_that_is_no_base64_goes_to_the_poison_queue_without_an_invocation(
+    host: FunctionsHost, queues: Queues
+) -> None:
+    queues.add(WORK_QUEUE, '{"plain": "text"}', raw=True)
+    assert await eventually(lambda: queues.take(POISON_QUEUE, raw=True)) == ['{"plain": "text"}']
+    assert queues.take("seen") == []
+
+
+async def test_lease_is_renewed_while_the_function_runs(host: FunctionsHost, queues: Queues) -> None:
+    queues.add(WORK_QUEUE, json.dumps({"seconds": 5, "test": "renewal"}))  # the lease is two seconds
+    (seen,) = await eventually(lambda: queues.take_json("seen"))
+    assert seen["dequeueCount"] == 1
+    await eventually(lambda: queues.count(WORK_QUEUE) == 0)
+    assert queues.take("seen") == [], "nobody got the message a second time"
+
+
+async def test_at_most_a_batch_and_a_threshold_run_at_once(host: FunctionsHost, queues: Queues) -> None:
+    for number in range(12):
+        queues.add(WORK_QUEUE, json.dumps({"seconds": 0.3, "parallel": number}))
+    finished: list[str] = []
+
+    def all_seen() -> bool:
+        finished.extend(item["invocation"] for item in queues.take_json("seen"))
+        return len(finished) == 12
+
+    await eventually(all_seen)
+    shorts = {invocation[:8] for invocation in finished}
+    running = most = 0
+    for line in host.log.splitlines():
+        if any(f"on_message {short} " in line for short in shorts):
+            running += 1 if "Executing" in line else -1
+            most = max(most, running)
+    assert 4 <= most <= 6, "batchSize 4 and newBatchThreshold 2"
+
+
+async def test_message_of_a_killed_host_comes_back_when_its_lease_ends(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    settings = sample_settings | {"SAMPLE_QUEUE": "killed-work"}
+    lease = ("--queue-lease", "2")
+    queues.add("killed-work", json.dumps({"kills": 1}))
+    with FunctionsHost(SAMPLE_APP, settings, lease) as first:
+        assert first.wait() == -signal.SIGKILL
+    assert queues.count("killed-work") == 1
+    with FunctionsHost(SAMPLE_APP, settings, lease):
+        (seen,) = await eventually(lambda: queues.take_json("seen"))
+    assert seen["dequeueCount"] == 2
+
+
+async def test_stopping_waits_for_running_functions(sample_settings: dict[str, str], queues: Queues) -> None:
+    settings = sample_settings | {"SAMPLE_QUEUE": "stopped-work"}
+    queues.add("stopped-work", json.dumps({"seconds": 1}))
+    with FunctionsHost(SAMPLE_APP, settings) as running:
+        await eventually(lambda: "Executing (queue 'stopped-work'" in running.log)
+        assert running.stop() == 0
+        assert "Succeeded" in running.log
+    assert len(queues.take("seen")) == 1
+    assert queues.count("stopped-work") == 0
+
+
+async def test_function_that_does_not_finish_in_time_leaves_its_message_leased(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    settings = sample_settings | {"SAMPLE_QUEUE": "abandoned-work"}
+    queues.add("abandoned-work", json.dumps({"seconds": 30}))
+    with FunctionsHost(SAMPLE_APP, settings, ("--grace", "0.2")) as running:
+        await eventually(lambda: "Executing (queue 'abandoned-work'" in running.log)
+        assert running.stop() == 0
+        assert "did not finish in time" in running.log
+    assert queues.count("abandoned-work") == 1
+    assert queues.take("abandoned-work") == [], "it is invisible for the rest of its lease"
