@@ -124,6 +124,28 @@ def _author(principal: Principal) -> tuple[str, str]:
     return principal.app_id, "Application"
 
 
+def object_in(parent: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the JSON object under `name`, `{}` if there is none.
+
+    Raises:
+        ArmError: 400 `InvalidRequestContent` for anything else.
+    """
+    value = parent.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise ArmError(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized: "
+                       f"'{name}' must be a JSON object.")  # fmt: skip
+    return value or {}
+
+
+def tags_in(body: dict[str, Any], default: dict[str, str] | None) -> dict[str, str] | None:
+    """Return the tags of a request, `default` if it has none.
+
+    Raises:
+        ArmError: 400 `InvalidRequestContent`.
+    """
+    return default if body.get("tags") is None else object_in(body, "tags")
+
+
 def merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with `patch` laid over it, objects member by member; null and `{}` change nothing."""
     merged = dict(base)

@@ -65,8 +65,8 @@ async def _put(call: Call) -> Answer:
     if not _NAME.fullmatch(name):
         raise ArmError(400, "BadRequest", f"Resource name '{name}' is invalid: 3 to 128 letters, digits, '-' and '_', "
                        "beginning with a letter or a digit.")  # fmt: skip
-    tags = body.get("tags") or {}
-    isolation = (body.get("properties") or {}).get("isolationScope") or "None"
+    tags = envelope.tags_in(body, {})
+    isolation = envelope.object_in(body, "properties").get("isolationScope") or "None"
     if existing is not None:
         existing.tags, existing.properties["isolationScope"] = tags, isolation
         return Answer(200, _view(existing, call.api_version))
@@ -81,9 +81,8 @@ async def _put(call: Call) -> Answer:
 
 async def _patch(call: Call) -> Answer:
     resource, body = call.resource(), call.object_body()
-    if isinstance(body.get("tags"), dict):
-        resource.tags = body["tags"]
-    isolation = (body.get("properties") or {}).get("isolationScope")
+    resource.tags = envelope.tags_in(body, resource.tags)
+    isolation = envelope.object_in(body, "properties").get("isolationScope")
     if isolation:
         resource.properties["isolationScope"] = isolation
     return Answer(200, _view(resource, call.api_version))
@@ -105,29 +104,25 @@ async def _list(call: Call) -> Answer:
     return Answer(200, page(call, [_view(resource, call.api_version) for resource in found]))
 
 
-def assign(call: Call, resource: Resource, wanted: dict[str, Any] | None, name: str, *, patch: bool = False) -> None:
-    """Give a resource the managed identities that a request asks for.
+def assign(call: Call, resource: Resource, name: str, *, patch: bool = False) -> None:
+    """Give a resource the managed identities that the request's `identity` block asks for.
 
     A system-assigned identity lives as long as the resource keeps it; dropped and taken again it is another principal
     (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/overview).
 
     Args:
-        wanted: The request's `identity` block; None means none in a PUT and "as it is" in a PATCH.
         name: Display name for a new system-assigned principal.
-        patch: Keep user-assigned identities that are not mentioned; null removes one.
+        patch: No block leaves everything as it is (in a PUT it means no identity), user-assigned identities that are
+            not mentioned stay, and null removes one.
 
     Raises:
         ArmError: 400 for a bad block or an identity that does not exist, 403 `LinkedAuthorizationFailed` without
             `Microsoft.ManagedIdentity/userAssignedIdentities/assign/action` on a user-assigned identity.
     """
-    if wanted is None:
-        if patch:
-            return
-        wanted = {"type": "None"}
-    if not isinstance(wanted, dict):
-        raise ArmError(400, "InvalidRequestContent", "The 'identity' property must be a JSON object.", gateway=True)
-    current = resource.identity or {}
-    kinds = _kinds(str(wanted.get("type") or current.get("type", "None") if patch else wanted.get("type")))
+    wanted, current = envelope.object_in(call.object_body(), "identity"), resource.identity or {}
+    if patch and not wanted:
+        return
+    kinds = _kinds(str(wanted.get("type") or (current.get("type", "None") if patch else "None")))
     user = _user_assigned(call, resource, wanted, current, kinds, patch=patch)
     identity: dict[str, Any] = {}
     if SYSTEM in kinds:
@@ -158,7 +153,7 @@ def _kinds(text: str) -> list[str]:
 def _user_assigned(
     call: Call, resource: Resource, wanted: dict[str, Any], current: dict[str, Any], kinds: list[str], *, patch: bool
 ) -> dict[str, dict[str, str]]:
-    sent = wanted.get("userAssignedIdentities") or {}
+    sent = envelope.object_in(wanted, "userAssignedIdentities")
     if USER not in kinds:
         return {}
     kept: dict[str, dict[str, str]] = dict(current.get("userAssignedIdentities", {})) if patch else {}

@@ -14,6 +14,7 @@ from localazure.arm import envelope
 from localazure.errors import ArmError
 
 TIMEOUTS = range(300, 28_801)
+_OBJECTS = ("platform", "agentConfiguration", "step", "trigger", "credentials")
 _READ_ONLY = ("provisioningState", "creationDate")
 _ORDER = (
     "provisioningState", "creationDate", "status", "platform", "agentConfiguration", "agentPoolName", "timeout",
@@ -68,24 +69,22 @@ def normalize(sent: dict[str, Any], api_version: str, what: str) -> dict[str, An
 
 def _check_shape(sent: dict[str, Any]) -> None:
     """Refuse JSON that does not deserialize, wherever the rest of this module would trip over it."""
+    members = {name: envelope.object_in(sent, name) for name in _OBJECTS}
+    for name in ("arguments", "values"):
+        _check_list(name, members["step"].get(name))
+    for name, value in members["trigger"].items():
+        if name != "baseImageTrigger":
+            _check_list(name, value)
+    envelope.object_in(members["trigger"], "baseImageTrigger")
+    envelope.object_in(members["credentials"], "sourceRegistry")
+    hosts = envelope.object_in(members["credentials"], "customRegistries")
+    for host in hosts:
+        envelope.object_in(hosts, host)
 
-    def objects(value: Any, path: str) -> None:
-        if value is not None and not isinstance(value, dict):
-            raise ArmError(400, "InvalidRequestContent", "The request content was invalid and could not be "
-                           f"deserialized: '{path}' must be a JSON object.")  # fmt: skip
 
-    for name in ("platform", "agentConfiguration", "step", "trigger", "credentials"):
-        objects(sent.get(name), name)
-    lists = [(f"trigger.{name}", value) for name, value in (sent.get("trigger") or {}).items()]
-    lists += [(f"step.{name}", (sent.get("step") or {}).get(name)) for name in ("arguments", "values")]
-    for path, value in lists:
-        for item in value if isinstance(value, list) else [value]:
-            objects(item, path)
-    credentials = sent.get("credentials") or {}
-    for name in ("sourceRegistry", "customRegistries"):
-        objects(credentials.get(name), f"credentials.{name}")
-    for host, value in (credentials.get("customRegistries") or {}).items():
-        objects(value, f"credentials.customRegistries.{host}")
+def _check_list(name: str, value: Any) -> None:
+    for item in value if isinstance(value, list) else [value]:
+        envelope.object_in({name: item}, name)
 
 
 def _known(sent: dict[str, Any], api_version: str) -> dict[str, Any]:

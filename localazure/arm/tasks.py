@@ -15,7 +15,7 @@ from localazure.arm import envelope, identities, registries
 from localazure.arm.gateway import Answer, Call, Handler
 from localazure.arm.task_properties import invalid, merge, normalize, ordered
 from localazure.clock import iso
-from localazure.errors import ArmError, resource_not_found
+from localazure.errors import resource_not_found
 from localazure.state import Resource
 
 if TYPE_CHECKING:
@@ -85,15 +85,13 @@ async def _put(call: Call) -> Answer:
         raise resource_not_found(registries.TYPE, registry.name, call.params["group"])
     if not _NAME.fullmatch(name):
         raise invalid("taskCreateParameters", ["TaskName:A task name has 5 to 50 letters, digits, '-' and '_'"])
-    sent = body.get("properties")
-    if not isinstance(sent, dict):
-        raise invalid("taskCreateParameters", ["Task:Missing required property 'Properties'."])
-    properties = normalize(sent, call.api_version, "taskCreateParameters")
+    properties = normalize(envelope.object_in(body, "properties"), call.api_version, "taskCreateParameters")
+    tags = envelope.tags_in(body, None)
     resource = existing or Resource(f"{registry.id}/tasks/{name}", TYPE, name, location)
-    identities.assign(call, resource, body.get("identity"), f"{registry.name}/tasks/{name}")
+    identities.assign(call, resource, f"{registry.name}/tasks/{name}")
     created = resource.properties.get("creationDate") or iso(call.now)
     resource.properties = {"provisioningState": "Succeeded", "creationDate": created, **properties}
-    resource.tags = body.get("tags")
+    resource.tags = tags
     envelope.stamp(call, resource)
     return Answer(200, view(state.put(resource), details=False))
 
@@ -105,15 +103,11 @@ def _find(call: Call, verb: str) -> Resource:
 
 async def _patch(call: Call) -> Answer:
     resource, body = _find(call, "write"), call.object_body()
-    sent = body.get("properties") or {}
-    if not isinstance(sent, dict):
-        raise ArmError(400, "InvalidRequestContent", "The 'properties' property must be a JSON object.")
-    properties = merge(resource.properties, sent, call.api_version)
+    properties = merge(resource.properties, envelope.object_in(body, "properties"), call.api_version)
+    tags = envelope.tags_in(body, resource.tags)
     registry = resource.id.rpartition("/tasks/")[0].rpartition("/")[2]
-    identities.assign(call, resource, body.get("identity"), f"{registry}/tasks/{resource.name}", patch=True)
-    resource.properties = properties
-    if isinstance(body.get("tags"), dict):
-        resource.tags = body["tags"]
+    identities.assign(call, resource, f"{registry}/tasks/{resource.name}", patch=True)
+    resource.properties, resource.tags = properties, tags
     envelope.stamp(call, resource)
     return Answer(200, view(resource, details=False))
 

@@ -164,6 +164,10 @@ async def test_domain_name_label_scope_gives_a_hashed_login_server(owner: Client
         (REGISTRY, {"location": "atlantis"}, "LocationNotAvailableForResourceType"),
         (REGISTRY, {"properties": {"roleAssignmentMode": "Rbac"}}, "InvalidInputValue"),
         (REGISTRY, {"properties": {"adminUserEnabled": "yes"}}, "InvalidInputValue"),
+        (REGISTRY, {"properties": []}, "InvalidRequestContent"),
+        (REGISTRY, {"properties": ["adminUserEnabled"]}, "InvalidRequestContent"),
+        (REGISTRY, {"sku": "Basic"}, "InvalidRequestContent"),
+        (REGISTRY, {"identity": "SystemAssigned"}, "InvalidRequestContent"),
     ],
 )
 async def test_bad_registry_is_refused_and_not_created(
@@ -263,6 +267,7 @@ async def test_management_sdk_runs_the_whole_life_of_a_registry(azure: Azure) ->
         assert (await client.registries.check_name_availability(request)).name_available
         poller = await client.registries.begin_create("myResourceGroup", "myregistry", registry)
         created = await poller.result()
+        assert created.properties
         assert created.properties.login_server == "myregistry.azurecr.io"
         assert created.properties.provisioning_state == "Succeeded"
         change = RegistryUpdateParameters(
@@ -270,6 +275,7 @@ async def test_management_sdk_runs_the_whole_life_of_a_registry(azure: Azure) ->
         )
         updated = await (await client.registries.begin_update("myResourceGroup", "myregistry", change)).result()
         assert updated.tags == {"team": "a"}
+        assert updated.properties
         assert updated.properties.anonymous_pull_enabled
         assert updated.properties.role_assignment_mode == "AbacRepositoryPermissions"
         assert [item.name async for item in client.registries.list()] == ["myregistry"]
