@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from localazure import graph, login
@@ -16,6 +18,7 @@ from localazure.events import Events
 from localazure.front import Front
 from localazure.identity import Identity
 from localazure.journal import Journal
+from localazure.persistence import Store
 from localazure.proxy import Proxy
 from localazure.rbac import OWNER, ROLE_ASSIGNMENT, Rbac
 from localazure.registry.service import RegistryService
@@ -57,6 +60,7 @@ class Azure:
         self.control = Control(self)
         self.on_forget: list[Callable[[Resource], None]] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._store: Store | None = None
         self.front.serve("management.azure.com", self.arm.handle)
         self.eventgrid = EventGrid(self)
         self.sites = Sites(self)
@@ -109,14 +113,31 @@ class Azure:
         for clean_up in self.on_forget:
             clean_up(resource)
 
-    async def start(self, *, proxy_port: int = 0, control_port: int = 0) -> None:
-        """Start all servers on loopback."""
+    async def start(self, *, proxy_port: int = 0, control_port: int = 0, data: Path | None = None) -> None:
+        """Start all servers on loopback.
+
+        Args:
+            proxy_port: Port of the CONNECT proxy; 0 takes a free one.
+            control_port: Port of the local endpoint; 0 takes a free one.
+            data: Directory to load the state from and to keep it in; None keeps it in memory.
+
+        Raises:
+            StoreError: The directory cannot be used.
+            OSError: A port is in use.
+        """
+        if data is not None:
+            self._store = Store(data)
+            if self._store.load(self):
+                self.owner = next(app for app in self.state.apps.values() if app.name == self.owner.name)
         self._folder = tempfile.TemporaryDirectory(prefix="localazure-")
         self.authority.write_bundle(self.ca_bundle)
         await self.front.start()
         self.proxy = Proxy(self.front.port)
         await self.proxy.start(proxy_port)
         await self.control.start(control_port)
+        self.eventgrid.resume()
+        if self._store:
+            self._store.start(self)
 
     async def stop(self) -> None:
         """Stop all servers and remove the CA certificate."""
@@ -126,8 +147,34 @@ class Azure:
         await self.control.stop()
         await self.proxy.stop()
         await self.front.stop()
+        if self._store:
+            await self._store.stop(self)
         if self._folder:
             self._folder.cleanup()
+
+    async def reset(self) -> None:
+        """Go back to the empty world with the same owner; ports, clock and settings stay as they are.
+
+        A service that keeps more than the state (buckets, running work) forgets it in a `reset` of its own, which may
+        be a coroutine function.
+        """
+        for service in list(vars(self).values()):
+            forget = getattr(service, "reset", None)
+            result = forget() if callable(forget) else None
+            if inspect.isawaitable(result):
+                await result
+        owner = self.owner
+        principal = self.state.principals[owner.system_assigned or ""]
+        for field in fields(State):
+            if isinstance(value := getattr(self.state, field.name), dict):
+                value.clear()
+        owner.user_assigned.clear()
+        self.state.apps[owner.header] = owner
+        self.state.principals[principal.object_id] = principal
+        self.create_subscription(DEFAULT_SUBSCRIPTION, "Local subscription")
+        self.grant(principal.object_id, OWNER, "/")
+        self.journal.clear()
+        self.front.faults.clear()
 
     @property
     def ca_bundle(self) -> Path:

@@ -31,6 +31,11 @@ class Events:
         self.published: deque[dict[str, Any]] = deque(maxlen=10_000)
         self.count = 0
 
+    def reset(self) -> None:
+        """Forget what was published."""
+        self.published.clear()
+        self.count = 0
+
     def source_of(self, subscription: Resource) -> str | None:
         """Return the resource id whose events an event subscription gets; None if its system topic is gone."""
         scope, _, _ = subscription.id.lower().partition(_EXTENSION)

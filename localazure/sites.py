@@ -83,6 +83,14 @@ class Sites:
                                            properties=dict(function)))  # fmt: skip
         return site
 
+    def known(self) -> list[dict[str, Any]]:
+        """Return id, host name, URL and functions of each known site."""
+        return [
+            {"id": s.id, "host": s.properties["defaultHostName"], "url": s.properties["url"],
+             "functions": [f.properties for f in self._azure.state.of_type(FUNCTION, s.id)]}
+            for s in self._azure.state.of_type(SITE)
+        ]  # fmt: skip
+
     def function(self, resource_id: str) -> dict[str, Any] | None:
         """Return name and trigger type of a function by its resource id."""
         found = self._azure.state.get(resource_id)

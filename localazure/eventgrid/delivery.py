@@ -106,11 +106,10 @@ class EventGrid:
         await self.endpoints.stop()
 
     async def reset(self) -> None:
-        """Forget all deliveries and settings."""
+        """Forget all deliveries."""
         await self.stop()
-        self.retry_scale, self.response_timeout, self.duplicate, self.shuffle = 1.0, 30.0, 0, 0.0
-        self._azure.state.deliveries.clear()
         self.attempts.clear()
+        self._made = 0
         self._counts.clear()
         self._gates.clear()
 

@@ -69,7 +69,7 @@ class Webhook:
 async def until(condition: Any, timeout: float = 5.0) -> None:
     """Wait until `condition()` is true."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens elsewhere
             await asyncio.sleep(0.01)
 
 
