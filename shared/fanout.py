@@ -34,7 +34,7 @@ def affected(
 async def base_image_pushed(services: Services, event: Mapping[str, Any]) -> list[str]:
     """Decide on an event of the base registry; return one message for each affected registry and task."""
     policy = services.policy
-    decision = events.image_pushed(event, policy.base_registry)
+    decision = events.image_pushed(event, policy.base_name)
     if isinstance(decision, Ignored):
         return _ignored(event, decision)
     tasks = policy.builds_on(decision.image)
@@ -61,7 +61,7 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
         await services.ledger.registry_deleted(name, decision.registry_id, decision.event_id, services.now())
         log.info("registry deleted", event_id=decision.event_id, registry=name)
         return []
-    if name.lower() == policy.base_registry.lower():
+    if name.lower() == policy.base_name.lower():
         return _ignored(event, Ignored(Reason.BASE_REGISTRY, name))
     registry = await services.arm.get_registry(str(parts["subscription"]), str(parts["resource_group"]), name)
     if registry is None:

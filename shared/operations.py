@@ -62,7 +62,7 @@ def _read(kind: type[_AnyBody], body: bytes) -> _AnyBody:
 def _image(services: Services, policy: Policy, base: Registry, text: str) -> BaseImage | None:
     if not text:
         return None
-    names = (base.login_server, f"{policy.base_registry.lower()}.{services.settings.registry_suffix}")
+    names = (base.login_server, f"{policy.base_name.lower()}.{services.settings.registry_suffix}")
     return images.parse(text, login_servers=names)
 
 

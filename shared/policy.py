@@ -127,8 +127,13 @@ Identity = Annotated[UserAssigned | SystemAssigned, Field(discriminator="type")]
 class Policy(_Part):
     """The whole policy."""
 
+    # A name, to be found in the watched subscriptions, or an ARM id, so that the app needs no rights beside it.
     # https://learn.microsoft.com/rest/api/containerregistry/registries/create
-    base_registry: str = Field(alias="baseRegistry", pattern=r"^[a-zA-Z0-9]{5,50}$")
+    base_registry: str = Field(
+        alias="baseRegistry",
+        pattern=r"^((?i:/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/)"
+        r")?[a-zA-Z0-9]{5,50}$",
+    )
     identity: Identity
     tasks: tuple[TaskPolicy, ...] = Field(min_length=1)
 
@@ -139,6 +144,11 @@ class Policy(_Part):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two tasks are called {twice[0]!r}")
         return tasks
+
+    @property
+    def base_name(self) -> str:
+        """The base registry's name."""
+        return self.base_registry.rpartition("/")[2]
 
     def task(self, name: str) -> TaskPolicy | None:
         """Return the task with this name, in any casing."""
@@ -174,7 +184,7 @@ def is_safe_value(value: str) -> bool:
 
 def select(policy: Policy, task: TaskPolicy, name: str, tags: Mapping[str, str]) -> Selection:
     """Decide whether a registry gets a task. ARM compares tag names without regard to case."""
-    if name.lower() == policy.base_registry.lower():
+    if name.lower() == policy.base_name.lower():
         return Selection.IS_BASE
     have = {key.lower(): value.lower() for key, value in tags.items()}
     opted = have.get(OPT_TAG, "")

@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from azure.mgmt.core.tools import parse_resource_id
+
 from shared import policy as policies
 from shared import settings as all_settings
 from shared.arm import Arm
@@ -28,6 +30,7 @@ class Fleet:
         self._arm, self._subscriptions, self._seconds = arm, subscriptions, seconds
         self._lock = asyncio.Lock()
         self._listed: tuple[float, tuple[Registry, ...]] | None = None
+        self._by_id: dict[str, tuple[float, Registry | None]] = {}
 
     async def registries(self, *, fresh: bool = False) -> tuple[Registry, ...]:
         """Return all registries; `fresh` lists them now."""
@@ -40,12 +43,25 @@ class Fleet:
             return self._listed[1]
 
     async def find(self, name: str) -> Registry | None:
-        """Return the registry with this name, in any casing; one that is not known yet is looked for afresh."""
+        """Return the registry with this name or ARM id, in any casing; one that is not known is looked for afresh."""
+        if "/" in name:
+            return await self._find_by_id(name)
         for fresh in (False, True):
             for registry in await self.registries(fresh=fresh):
                 if registry.name.lower() == name.lower():
                     return registry
         return None
+
+    async def _find_by_id(self, resource_id: str) -> Registry | None:
+        listed = self._by_id.get(resource_id.lower())
+        if listed and time.monotonic() - listed[0] < self._seconds:
+            return listed[1]
+        parts = parse_resource_id(resource_id)
+        found = await self._arm.get_registry(
+            str(parts["subscription"]), str(parts["resource_group"]), str(parts["name"])
+        )
+        self._by_id[resource_id.lower()] = time.monotonic(), found
+        return found
 
 
 class Services:
@@ -81,9 +97,9 @@ class Services:
         base = await self.fleet.find(policy.base_registry)
         if base is None:
             raise ConfigurationError(
-                f"The base registry {policy.base_registry!r} is in none of the subscriptions "
+                f"The base registry {policy.base_registry!r} does not exist in the subscriptions "
                 f"{', '.join(self.settings.subscriptions)}, or the app may not read it: see baseRegistry in the "
-                "policy, GROUNDSWELL_SUBSCRIPTIONS, and the Reader role in infra/app-roles.json."
+                "policy, GROUNDSWELL_SUBSCRIPTIONS, and the roles in infra/app-roles.json."
             )
         return base
 
