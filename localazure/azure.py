@@ -9,8 +9,20 @@ from dataclasses import fields
 from pathlib import Path
 
 from localazure import graph, login
-from localazure.arm import authorization, eventgrid, groups, identities, operations, registries, tasks, topictypes
+from localazure.agent.agent import Agent
+from localazure.arm import (
+    authorization,
+    eventgrid,
+    groups,
+    identities,
+    operations,
+    registries,
+    runs,
+    tasks,
+    topictypes,
+)
 from localazure.arm.gateway import Gateway
+from localazure.blobs import Blobs
 from localazure.clock import Clock, iso
 from localazure.control import Control
 from localazure.eventgrid.delivery import EventGrid
@@ -75,6 +87,9 @@ class Azure:
         registries.register(self)
         tasks.register(self)
         self.registries = RegistryService(self)
+        self.blobs = Blobs(self)
+        self.agent = Agent(self)
+        runs.register(self)
         self.owner = self._create_world()
 
     def _create_world(self) -> App:
@@ -142,6 +157,7 @@ class Azure:
     async def stop(self) -> None:
         """Stop all servers and remove the CA certificate."""
         await self.operations.stop()
+        await self.agent.stop()
         await self.eventgrid.stop()
         await self.sites.stop()
         await self.control.stop()

@@ -1,0 +1,1 @@
+"""ACR's build agent: runs task files and docker builds, as far as that works without containers."""
