@@ -10,7 +10,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from localazure.clock import iso
+from localazure.conditions import REPOSITORY_NAME
 from localazure.front import ENTRY
+from localazure.rbac import Decision
 from localazure.registry import events, importing
 from localazure.registry.acr import Metadata
 from localazure.registry.auth import Auth
@@ -65,6 +67,8 @@ class RegistryService:
         self._metadata = Metadata(self)
         # Blobs that were uploaded or mounted but that no manifest of the repository refers to yet.
         self._uploaded: dict[tuple[str, str], set[str]] = {}
+        # Where a host name was found last, so that not every request searches all resources.
+        self._found: dict[str, str] = {}
         azure.front.serve(".azurecr.io", self.handle)
         azure.on_forget.append(self._forget)
         importing.register(azure)
@@ -72,9 +76,12 @@ class RegistryService:
     def find(self, login_server: str) -> Resource | None:
         """Return the ARM resource of the registry with this login server (or regional endpoint), in any casing."""
         host = login_server.lower()
+        known = self.azure.state.get(self._found.get(host, ""))
+        if known is not None and host in _hosts(known):
+            return known
         for registry in self.azure.state.of_type(REGISTRY):
-            names = (registry.properties["loginServer"], *registry.properties.get("regionalEndpointHostNames", ()))
-            if host in (name.lower() for name in names):
+            if host in _hosts(registry):
+                self._found[host] = registry.id
                 return registry
         return None
 
@@ -99,13 +106,16 @@ class RegistryService:
         Args:
             principal: Who asks.
             registry: The registry's ARM resource.
-            repository: The repository's name ("" for `catalog`).
+            repository: The repository's name ("" for `catalog`, "*" for any: conditions on its name do not count).
             action: `pull`, `push`, `delete`, `metadata_read`, `metadata_write` or `catalog` (list repositories).
         """
         abac = registry.properties.get("roleAssignmentMode") == "AbacRepositoryPermissions"
         actions = (_ABAC_DATA_ACTIONS if abac else _LEGACY_ACTIONS).get(action, ())
+        enough = (Decision.ALLOWED, Decision.CONDITION) if repository == "*" else (Decision.ALLOWED,)
+        request = {REPOSITORY_NAME.lower(): [repository]} if repository not in ("", "*") else {}
         return any(
-            self.azure.rbac.allows(principal.object_id, f"{REGISTRY}/{suffix}", registry.id, data=abac)
+            self.azure.rbac.decide(principal.object_id, f"{REGISTRY}/{suffix}", registry.id, data=abac, request=request)
+            in enough
             for suffix in actions
         )
 
@@ -306,6 +316,11 @@ class RegistryService:
         if path.startswith("/acr/v1/"):
             return await self._metadata.handle(request, registry)
         raise PageNotFound
+
+
+def _hosts(registry: Resource) -> set[str]:
+    names = (registry.properties["loginServer"], *registry.properties.get("regionalEndpointHostNames", ()))
+    return {name.lower() for name in names}
 
 
 def _headers() -> CIMultiDict[str]:

@@ -13,7 +13,7 @@ from localazure.azure import Azure
 from localazure.registry.auth import NO_USER
 from localazure.registry.images import build_image
 from localazure.state import App
-from tests.conftest import Client
+from tests.conftest import SUBSCRIPTION, Client
 from tests.localazure.registries import ABAC, LEGACY, client_of, make_registry
 
 ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
@@ -179,6 +179,30 @@ async def test_switching_the_mode_invalidates_tokens(
         "GET", "https://myregistry.azurecr.io/v2/", headers={"Authorization": f"Bearer {token}"}
     )
     assert reply.status == 401
+
+
+async def test_registry_made_anew_is_empty_and_takes_no_old_tokens(
+    azure: Azure, session: aiohttp.ClientSession, owner: Client
+) -> None:
+    await owner.arm("PUT", f"{SUBSCRIPTION}/resourceGroups/rg", {"location": "westus"})
+    path = f"{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/myregistry"
+    body = {"location": "westus", "sku": {"name": "Standard"}}
+    assert (await owner.arm("PUT", path, body)).status in (200, 201)
+    registry = azure.state.resources[path.lower()]
+    client = client_of(azure, registry, session)
+    await client.push("app", "v1", IMAGE)
+    token = await client.access_token("registry:catalog:*")
+    url, bearer = "https://myregistry.azurecr.io/acr/v1/_catalog", {"Authorization": f"Bearer {token}"}
+    assert (await owner.request("GET", url, headers=bearer)).body == {"repositories": ["app"]}
+    await owner.arm("DELETE", path)
+    while (await owner.arm("GET", path)).status != 404:
+        pass
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await owner.request("GET", url, headers=bearer)
+    await owner.arm("PUT", path, body)
+    assert (await owner.request("GET", url, headers=bearer)).status == 401
+    anew = client_of(azure, azure.state.resources[path.lower()], session)
+    assert (await anew.request("GET", "/acr/v1/_catalog")).body == b'{"repositories":[]}\n'
 
 
 async def test_entra_token_for_graph_is_not_exchanged(azure: Azure, owner: Client) -> None:
