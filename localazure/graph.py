@@ -77,6 +77,10 @@ class Graph:
             )
         ]
 
+    def reset(self) -> None:
+        """Take back all permissions."""
+        self.readers.clear()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request to graph.microsoft.com."""
         headers = {**_HEADERS, "request-id": new_guid(), "client-request-id": new_guid()}

@@ -59,6 +59,10 @@ class Rbac:
         if self.delay > timedelta(0):
             self._retired.append((self._clock.now() + self.delay, assignment))
 
+    def reset(self) -> None:
+        """Forget what was removed."""
+        self._retired.clear()
+
     def allows(
         self,
         object_id: str,

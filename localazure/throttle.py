@@ -74,6 +74,10 @@ class Throttle:
         self.limits[kind] = limit
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if key[2] != kind}
 
+    def reset(self) -> None:
+        """Fill all buckets."""
+        self._buckets.clear()
+
     def take(self, bucket: str, scope: str, object_id: str) -> dict[str, str]:
         """Take one token and return the headers that announce what remains.
 

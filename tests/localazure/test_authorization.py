@@ -14,6 +14,7 @@ from azure.mgmt.authorization.aio import AuthorizationManagementClient
 
 from localazure import roles
 from localazure.azure import Azure
+from localazure.conditions import REPOSITORY_NAME
 from localazure.rbac import ROLE_ASSIGNMENT
 from localazure.state import DEFAULT_SUBSCRIPTION
 from tests.conftest import SUBSCRIPTION, Client, Reply
@@ -351,3 +352,46 @@ async def test_condition_limits_a_data_role_to_repositories(azure: Azure, owner:
     for repository, expected in (("BaseImages/node", True), ("team/app", False)):
         request = {name.lower(): [repository]}
         assert azure.rbac.allows(principal, action, SUBSCRIPTION, data=True, request=request) is expected
+
+
+async def test_registry_in_abac_mode_honours_a_condition_on_repositories(
+    azure: Azure, owner: Client, group: str, app: Client
+) -> None:
+    url = f"{group}/providers/Microsoft.ContainerRegistry/registries/baseregistry"
+    sent = {
+        "location": "eastus",
+        "sku": {"name": "Basic"},
+        "properties": {"roleAssignmentMode": "AbacRepositoryPermissions"},
+    }
+    assert (await owner.arm("PUT", url, sent)).status in (200, 201)
+    condition = f"@Request[{REPOSITORY_NAME}] StringStartsWith 'baseimages/'"
+    me = app.app.system_assigned or ""
+    given = body(me, roles.REPOSITORY_READER, condition=condition, conditionVersion="2.0")
+    assert (await assign(owner, url, given)).status == 201
+    registry = azure.registries.find("baseregistry.azurecr.io")
+    assert registry is not None
+    assert azure.registries.exchange(azure.state.principals[me], registry)
+    may = [
+        azure.registries.may(azure.state.principals[me], registry, name, "pull") for name in ("baseimages/node", "app")
+    ]
+    assert may == [True, False]
+
+
+async def test_reset_fills_buckets_and_forgets_removed_grants(azure: Azure, owner: Client, app: Client) -> None:
+    azure.rbac.delay = timedelta(minutes=5)
+    me = app.app.system_assigned or ""
+    granted = azure.grant(me, roles.READER, SUBSCRIPTION)
+    assert (await owner.arm("DELETE", granted.id, api_version=API)).status == 200
+    assert azure.rbac.allows(me, "Microsoft.X/things/read", SUBSCRIPTION)
+    azure.graph.readers.add(me)
+    azure.clock.set_scale(0)
+    before: list[str] = []
+    after: list[str] = []
+    for seen in (before, after):
+        for _ in range(2):
+            reply = await owner.arm("GET", SUBSCRIPTION)
+            seen.append(reply.headers["x-ms-ratelimit-remaining-subscription-global-reads"])
+        await azure.reset()
+    assert before == after == ["3749", "3748"]
+    assert not azure.rbac.allows(me, "Microsoft.X/things/read", SUBSCRIPTION)
+    assert azure.graph.readers == set()
