@@ -1,0 +1,93 @@
+"""What end-to-end tests do to a running Groundswell and see of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tests.conftest import SUBSCRIPTION, Reply
+from tests.functions_host import FunctionsHost, eventually
+from tests.integration.world import BASE, GROUP, ROOT, TASKS, TEAM, World, registry_id
+
+SITE = f"{GROUP}/providers/Microsoft.Web/sites/groundswell"
+EVENT_GRID = "2022-06-15"
+
+
+@dataclass
+class Company:
+    """A company and its running Groundswell."""
+
+    world: World
+    host: FunctionsHost
+
+    async def api(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+        """Call the HTTP API with the function key."""
+        headers["x-functions-key"] = self.host.ready["functionKey"]
+        options: dict[str, Any] = {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
+        return await self.world.owner.request(method, f"{self.host.url}/api{path}", headers=headers, **options)
+
+    async def runs(self, registry: str = TEAM) -> list[dict[str, Any]]:
+        """Return the runs of a registry, newest first."""
+        reply = await self.world.owner.arm("GET", f"{registry_id(registry)}/runs", api_version=TASKS)
+        return [run["properties"] for run in reply.body["value"]]
+
+    async def runs_ended(self, count: int, registry: str = TEAM) -> list[dict[str, Any]]:
+        """Wait until a registry has had this many runs and all have ended; return them, newest first."""
+
+        async def ended() -> list[dict[str, Any]]:
+            runs = await self.runs(registry)
+            done = all(run["status"] not in ("Queued", "Started", "Running") for run in runs)
+            return runs if len(runs) >= count and done else []
+
+        runs: list[dict[str, Any]] = await eventually(ended)
+        return runs
+
+    async def logged(self, text: str) -> str:
+        """Wait until the host has logged a text; return that line."""
+
+        async def line() -> str:
+            return next((line for line in self.host.log.splitlines() if text in line), "")
+
+        found: str = await eventually(line)
+        return found
+
+    async def ready(self, registry: str = TEAM) -> dict[str, Any]:
+        """Wait until the API says that all conditions of a registry hold; return what it says."""
+
+        async def shown() -> dict[str, Any] | None:
+            reply = await self.api("GET", f"/registries/{registry}")
+            return reply.body if reply.status == 200 and all(t.get("ready") for t in reply.body["tasks"]) else None
+
+        body: dict[str, Any] = await eventually(shown)
+        return body
+
+
+async def wire(world: World, host: FunctionsHost) -> None:
+    """Make the function app known and subscribe it to events, as infra/event-subscriptions.json says."""
+    wanted = json.loads((ROOT / "infra" / "event-subscriptions.json").read_text())
+    targets = {subscription["function"] for subscription in wanted["subscriptions"]}
+    functions = [
+        {"name": name, "type": "eventGridTrigger" if name in targets else "other"} for name in host.ready["functions"]
+    ]
+    site = {"resourceId": SITE, "url": host.url, "eventGridKey": host.ready["eventGridKey"], "functions": functions}
+    reply = await world.owner.control("POST", "/sites", site)
+    assert reply.status == 201, reply.text
+    for subscription in wanted["subscriptions"]:
+        base = subscription["source"] == "baseRegistry"
+        topic = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/{'base' if base else 'subscription'}"
+        source = registry_id(BASE) if base else SUBSCRIPTION
+        body = {"source": source, "topicType": subscription["topicType"]}
+        location = "eastus" if base else "global"
+        await world.arm("PUT", topic, {"location": location, "properties": body}, api_version=EVENT_GRID)
+        properties = {
+            "destination": {
+                "endpointType": "AzureFunction",
+                "properties": {"resourceId": f"{SITE}/functions/{subscription['function']}"},
+            },
+            "filter": subscription["filter"],
+            "eventDeliverySchema": wanted["eventDeliverySchema"],
+            "retryPolicy": wanted["retryPolicy"],
+        }
+        path = f"{topic}/eventSubscriptions/{subscription['name']}"
+        await world.arm("PUT", path, {"properties": properties}, api_version=EVENT_GRID)

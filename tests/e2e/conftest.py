@@ -1,0 +1,27 @@
+"""The app in a Functions host of its own, wired to Event Grid as a deployment wires it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.company import Company, wire
+from tests.functions_host import FunctionsHost
+from tests.integration.conftest import azurite, world
+from tests.integration.world import ROOT, World
+
+__all__ = ["azurite", "world"]
+
+
+@pytest.fixture
+async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
+    """The company with Groundswell running."""
+    environment = {**world.azure.environment(world.app), **world.settings}
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        environment[name] = str(world.azure.ca_bundle)
+    (tmp_path / "settings.json").write_text('{"IsEncrypted": false, "Values": {"FUNCTIONS_WORKER_RUNTIME": "python"}}')
+    with FunctionsHost(ROOT, environment, ("--settings", str(tmp_path / "settings.json"))) as host:
+        await wire(world, host)
+        yield Company(world, host)

@@ -1,0 +1,160 @@
+"""A company in the local Azure: base and team registries, and the app with exactly the roles that infra/ gives it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from localazure.azure import Azure
+from localazure.registry.images import build_image
+from localazure.state import App
+from shared import settings
+from shared.services import Services
+from tests.conftest import SUBSCRIPTION, Client, Reply
+
+ROOT = Path(__file__).resolve().parents[2]
+GROUP = f"{SUBSCRIPTION}/resourceGroups/myResourceGroup"
+BASE = "mybaseregistry"
+TEAM = "myregistry"
+IMAGE = "baseimages/node:15-alpine"
+OPTED_IN = {"base-image-rebuilds": "enabled"}
+TASKS = "2025-03-01-preview"
+ROLES = "2022-04-01"
+AUTHORIZATION = "/providers/Microsoft.Authorization"
+
+POLICY = """\
+baseRegistry: mybaseregistry
+identity: {identity}
+tasks:
+  - name: helloworldtask
+    file: tasks/helloworldtask.yaml
+    rebuildOn: [baseimages/node:15-alpine, "baseimages/python:3.*"]
+    registries: {{tags: {{base-image-rebuilds: enabled}}}}
+    values:
+      contextUrl: https://github.com/Azure-Samples/acr-build-helloworld-node.git#main
+      image: hello-world
+"""
+USER_ASSIGNED = "{type: UserAssigned, name: myACRTasksId, resourceGroup: myResourceGroup}"
+SYSTEM_ASSIGNED = "{type: SystemAssigned}"
+
+
+def registry_id(name: str, group: str = GROUP) -> str:
+    """Return a registry's ARM id."""
+    return f"{group}/providers/Microsoft.ContainerRegistry/registries/{name}"
+
+
+def task_id(registry: str = TEAM, task: str = "helloworldtask") -> str:
+    """Return a task's ARM id."""
+    return f"{registry_id(registry)}/tasks/{task}"
+
+
+@dataclass
+class World:
+    """The company, with what tests do to it and ask of it."""
+
+    azure: Azure
+    owner: Client
+    app: App
+    folder: Path
+    storage: str
+    table: str = field(default_factory=lambda: f"ledger{secrets.token_hex(8)}")
+    services: Services = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Connect the app."""
+        self.write_policy()
+        self.services = Services(settings.load(self.settings))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The app's settings."""
+        return {
+            "AzureWebJobsStorage": self.storage,
+            "GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION.rpartition("/")[2],
+            "GROUNDSWELL_POLICY": str(self.folder / "rebuilds.yaml"),
+            "GROUNDSWELL_RUN_CHECK_SECONDS": "1",
+            "GROUNDSWELL_FLEET_CACHE_SECONDS": "0",
+            "GROUNDSWELL_LEDGER_TABLE": self.table,
+        }
+
+    def write_policy(self, identity: str = USER_ASSIGNED, text: str = POLICY) -> None:
+        """Write the policy and its task file."""
+        (self.folder / "tasks").mkdir(exist_ok=True)
+        shipped = ROOT / "policy" / "tasks" / "helloworldtask.yaml"
+        (self.folder / "tasks" / "helloworldtask.yaml").write_text(shipped.read_text())
+        (self.folder / "rebuilds.yaml").write_text(text.format(identity=identity))
+
+    async def arm(self, method: str, path: str, body: Any = None, *, api_version: str = "2025-11-01") -> Reply:
+        """Call Resource Manager as Owner and demand success."""
+        reply = await self.owner.arm(method, path, body, api_version=api_version)
+        assert reply.status < 300, f"{method} {path}: {reply.status} {reply.text}"
+        return reply
+
+    async def create_registry(self, name: str, *, group: str = GROUP, **options: Any) -> str:
+        """Create a registry; options go into its body (`tags`, `properties`, …). Return its id."""
+        body = {"location": "eastus", "sku": {"name": "Standard"}, **options}
+        await self.arm("PUT", registry_id(name, group), body, api_version="2026-09-01-preview")
+        return registry_id(name, group)
+
+    async def push(self, text: str = "one", *, image: str = IMAGE, registry: str = BASE) -> str:
+        """Push an image whose content depends on `text`, as a pipeline with all rights would; return its digest."""
+        repository, _, tag = image.rpartition(":")
+        found = self.azure.registries.find(await self.login_server(registry))
+        assert found
+        built = build_image(files={"etc/base": text.encode()})
+        for blob in built.blobs.values():
+            self.azure.registries.put_blob(found, blob)
+        manifest = self.azure.registries.put_manifest(found, repository, tag, built.media_type, built.manifest)
+        return manifest.digest
+
+    async def login_server(self, registry: str) -> str:
+        """Return a registry's login server, as ARM tells it."""
+        return str((await self.arm("GET", registry_id(registry))).body["properties"]["loginServer"])
+
+    async def task(self, registry: str = TEAM, *, details: bool = False) -> dict[str, Any]:
+        """Return the task of a registry."""
+        path, method = (f"{task_id(registry)}/listDetails", "POST") if details else (task_id(registry), "GET")
+        body: dict[str, Any] = (await self.arm(method, path, api_version=TASKS)).body
+        return body
+
+    async def assignments(self, scope: str, principal: str) -> list[dict[str, Any]]:
+        """Return the role assignments of a principal on a scope."""
+        path = f"{scope}{AUTHORIZATION}/roleAssignments"
+        reply = await self.owner.arm("GET", path, api_version=ROLES, **{"$filter": f"principalId eq '{principal}'"})
+        return [item["properties"] for item in reply.body["value"]]
+
+    def app_calls(self, since: int = 0, **match: str) -> list[str]:
+        """Return what the app asked of Azure since a journal number, e.g. `PUT Microsoft.…/tasks/write`."""
+        entries = self.azure.journal.since(since, caller=self.app.name, host="management.azure.com", **match)
+        return [f"{entry['method']} {entry['operation']}" for entry in entries]
+
+    def app_writes(self, since: int = 0) -> list[str]:
+        """Return the app's calls that change something (a run is no change, and listDetails only reads)."""
+        return [
+            call
+            for call in self.app_calls(since)
+            if not call.startswith("GET") and not call.lower().endswith(("listdetails/action", "schedulerun/action"))
+        ]
+
+
+async def create_app(azure: Azure, owner: Client) -> App:
+    """Create the app's identity with the roles of infra/app-roles.json."""
+    app = azure.identity.create_app("groundswell")
+    scopes = {"teamSubscriptions": SUBSCRIPTION, "identityResourceGroup": GROUP, "baseRegistry": registry_id(BASE)}
+    roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
+    for number, role in enumerate(roles):
+        if role["scope"] not in scopes:
+            continue  # storage is Azurite's, which has no roles
+        properties = {
+            "principalId": app.system_assigned,
+            "principalType": "ServicePrincipal",
+            "roleDefinitionId": f"{SUBSCRIPTION}{AUTHORIZATION}/roleDefinitions/{role['roleDefinitionId']}",
+            **{key: role[key] for key in ("condition", "conditionVersion") if key in role},
+        }
+        path = f"{scopes[role['scope']]}{AUTHORIZATION}/roleAssignments/00000000-0000-4000-9000-{number:012}"
+        reply = await owner.arm("PUT", path, {"properties": properties}, api_version=ROLES)
+        assert reply.status == 201, reply.text
+    return app
