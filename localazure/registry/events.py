@@ -11,7 +11,6 @@ from localazure.state import Manifest, Resource, new_guid
 
 
 def image_pushed(
-    registry: Resource,
     repository: str,
     tag: str | None,
     manifest: Manifest,

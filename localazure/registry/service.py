@@ -187,7 +187,7 @@ class RegistryService:
             target.tags[tag] = Tag(tag, digest, known.created if known else now, now)
         request = {"host": host or registry.properties["loginServer"], "method": method, "useragent": user_agent}
         for event in events.image_pushed(
-            registry, repository, tag, manifest, now=moment, request=None if import_ else request,
+            repository, tag, manifest, now=moment, request=None if import_ else request,
             locations=(registry.location, *self.replicas),
         ):  # fmt: skip
             self.azure.events.publish(registry.id, event)
