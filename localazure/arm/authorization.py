@@ -55,6 +55,10 @@ def _subscription(scope: str) -> str:
     return "/".join(parts[:3]) if len(parts) > 2 and parts[1].lower() == "subscriptions" else ""
 
 
+def _zulu(moment: str) -> str:
+    return moment.replace("+00:00", "Z")
+
+
 def _bad_request(code: str, message: str) -> ArmError:
     return ArmError(400, code, message)
 
@@ -130,27 +134,24 @@ def _clauses(call: Call, known: set[str]) -> list[tuple[str, str]]:
 # Role assignments
 
 
-def _assignment_view(assignment: Resource, scope: str, *, fresh: bool = False) -> dict[str, Any]:
+def _assignment_view(assignment: Resource, scope: str, *, arrived: str | None = None) -> dict[str, Any]:
     """Show an assignment as seen from a scope: Azure puts the scope's subscription before the role's id.
 
     Args:
         assignment: What to show.
         scope: The scope that was asked.
-        fresh: As the answer to the PUT that made it: `createdBy` is still null then.
+        arrived: When the PUT that made it came in, in the answer to that PUT: `createdBy` is still null then.
     """
     stored = assignment.properties
     role = stored["roleDefinitionId"].rsplit("/", 1)[-1]
-
-    def zulu(name: str) -> str:
-        return str(stored[name]).replace("+00:00", "Z")
 
     return {
         "properties": {
             "roleDefinitionId": f"{_subscription(scope)}/providers/{ROLE_DEFINITION}/{role}",
             "principalId": stored["principalId"], "principalType": stored["principalType"], "scope": stored["scope"],
             "condition": stored.get("condition"), "conditionVersion": stored.get("conditionVersion"),
-            "createdOn": zulu("createdOn") if fresh else zulu("updatedOn"), "updatedOn": zulu("updatedOn"),
-            "createdBy": None if fresh else stored.get("createdBy"), "updatedBy": stored.get("updatedBy"),
+            "createdOn": _zulu(arrived or stored["createdOn"]), "updatedOn": _zulu(stored["updatedOn"]),
+            "createdBy": None if arrived else stored.get("createdBy"), "updatedBy": stored.get("updatedBy"),
             "delegatedManagedIdentityResourceId": stored.get("delegatedManagedIdentityResourceId"),
             "description": stored.get("description"),
         },
@@ -254,7 +255,8 @@ async def _put_assignment(call: Call) -> Answer:
     else:
         azure.rbac.retire(existing)
     now = call.now
-    made = existing.properties if existing else {"createdOn": iso(now), "createdBy": call.principal.object_id}
+    updated = {"updatedOn": iso(azure.clock.now()), "updatedBy": call.principal.object_id}
+    made = existing.properties if existing else {"createdOn": updated["updatedOn"], "createdBy": updated["updatedBy"]}
     assignment = Resource(
         call.scope if existing is None else existing.id, ROLE_ASSIGNMENT, name.lower(),
         properties={
@@ -263,12 +265,13 @@ async def _put_assignment(call: Call) -> Answer:
             "conditionVersion": wanted.condition_version, "description": wanted.description,
             "delegatedManagedIdentityResourceId": wanted.delegated,
             "createdOn": made["createdOn"], "createdBy": made.get("createdBy"),
-            "updatedOn": iso(azure.clock.now()), "updatedBy": call.principal.object_id,
-            "effectiveAt": iso(now + azure.rbac.delay),
+            **updated, "effectiveAt": iso(now + azure.rbac.delay),
         },
     )  # fmt: skip
     azure.state.put(assignment)
-    return Answer(201 if existing is None else 200, _assignment_view(assignment, scope, fresh=existing is None))
+    if existing is not None:
+        return Answer(200, _assignment_view(assignment, scope))
+    return Answer(201, _assignment_view(assignment, scope, arrived=iso(now)))
 
 
 def _validate(call: Call, wanted: _Wanted, scope: str) -> str:

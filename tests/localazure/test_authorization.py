@@ -114,12 +114,15 @@ async def test_repeated_assignment_conflicts_and_names_the_first(owner: Client, 
 
 
 async def test_put_under_the_same_name_updates_description_and_condition_only(
-    owner: Client, group: str, principal: str
+    azure: Azure, owner: Client, group: str, principal: str
 ) -> None:
     name = str(uuid.uuid4())
-    await assign(owner, group, body(principal), name)
+    created = await assign(owner, group, body(principal), name)
+    azure.clock.advance(60)
     updated = await assign(owner, group, body(principal, description="for builds"), name)
     assert (updated.status, updated.body["properties"]["description"]) == (200, "for builds")
+    assert updated.body["properties"]["createdOn"] == created.body["properties"]["updatedOn"]
+    assert updated.body["properties"]["createdOn"] < updated.body["properties"]["updatedOn"]
     refused = await assign(owner, group, body(principal, roles.ACR_PUSH), name)
     assert code(refused) == (400, "RoleAssignmentUpdateNotPermitted")
     elsewhere = await assign(owner, SUBSCRIPTION, body(principal), name)
