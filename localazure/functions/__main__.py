@@ -19,6 +19,10 @@ from localazure.functions.settings import SettingsError
 EXIT_UNUSABLE = 2
 
 
+class UnusableError(Exception):
+    """The host cannot run with what it was given."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the host until SIGTERM or SIGINT and return its exit status."""
     options, ready_file = _parse(arguments)
@@ -31,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.chdir(options.app_dir)
     try:
         finished = asyncio.run(_run(host, options, ready_file))
-    except OSError as error:
-        print(f"cannot serve on port {options.port}: {error}", file=sys.stderr)
+    except UnusableError as error:
+        print(f"cannot start the host: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
     if not finished:
         # Threads of unfinished functions would keep the interpreter from ending.
@@ -46,7 +50,10 @@ async def _run(host: Host, options: HostOptions, ready_file: Path | None) -> boo
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await host.start()
+    try:
+        await host.start()
+    except OSError as error:
+        raise UnusableError(f"port {options.port} cannot be used: {error}") from error
     print(start_up_text(host, options), flush=True)
     if ready_file:
         _write_atomically(ready_file, json.dumps(host.ready_document(), indent=2))

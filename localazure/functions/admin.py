@@ -124,6 +124,8 @@ class AdminApi:
             return web.Response(status=404)
         if function.trigger.type == "httpTrigger":
             return web.Response(status=400, text="a function with an HTTP trigger is called by its URL")
+        if request.content_type != "application/json":
+            return web.Response(status=415)
         try:
             body = json.loads(await request.text())
         except ValueError:

@@ -101,6 +101,7 @@ class Host:
             OSError: the port is taken.
         """
         self.wiring.connect(await self._index(), self._invoker)
+        self._options.keys.add_functions(route.function.name for route in self.wiring.routes)
         for name, reason in self.wiring.errors.items():
             logger.error("The '%s' function is in error: %s", name, reason)
         await self._serve()

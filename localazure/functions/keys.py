@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import hmac
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -39,7 +39,12 @@ class Keys:
     master: str = field(default_factory=new_key)
     host: Mapping[str, str] = field(default_factory=lambda: {DEFAULT_KEY: new_key()})
     system: Mapping[str, str] = field(default_factory=lambda: {EVENT_GRID_KEY: new_key()})
-    functions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    functions: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def add_functions(self, names: Iterable[str]) -> None:
+        """Give each function a key of its own; as in Azure it is called default."""
+        for name in names:
+            self.functions.setdefault(name, {DEFAULT_KEY: new_key()})
 
     def level_of(self, request: web.BaseRequest, *, function: str = "", system_key: str = "") -> AccessLevel:
         """Tell what the key of a request proves. The ``x-functions-key`` header wins over ``?code=``.

@@ -123,7 +123,7 @@ class QueueListener:
             return [message async for message in pages]
         except ResourceNotFoundError:
             return []
-        except AzureError as error:
+        except Exception as error:  # whatever happens, the listener must go on
             logger.warning("Cannot poll queue '%s', will try again: %s", self._queue.queue_name, _first_line(error))
             return []
 
@@ -161,7 +161,7 @@ class QueueListener:
                 message.id,
                 self._queue.queue_name,
             )
-        except AzureError as error:
+        except Exception as error:  # the message stays leased and comes back
             logger.error("Cannot settle message %s: %s", message.id, _first_line(error))
 
     async def _invoke(self, message: QueueMessage, body: Datum) -> bool:

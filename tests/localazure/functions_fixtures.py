@@ -76,6 +76,14 @@ class Queues:
     def take_json(self, name: str) -> list[Any]:
         return [json.loads(text) for text in self.take(name)]
 
+    def wear_out(self, name: str, times: int) -> None:
+        """Receive the one message of a queue so many times and put it back."""
+        with self._open(name, raw=True) as queue:
+            for _ in range(times):
+                message = queue.receive_message(visibility_timeout=30)
+                assert message
+                queue.update_message(message, visibility_timeout=0)
+
     def count(self, name: str) -> int:
         """Return how many messages a queue holds, invisible ones included."""
         with self._open(name) as queue:

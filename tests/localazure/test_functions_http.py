@@ -217,6 +217,7 @@ async def test_admin_reports_state_functions_and_keys(host: FunctionsHost, http:
         ("ON_MESSAGE", '{"input": "by hand"}', 202),
         ("on_message", "no json", 400),
         ("on_message", "[]", 400),
+        ("on_message", '{"input": "of the wrong type"}', 415),
         ("nothing", "{}", 404),
         ("text", "{}", 400),
     ],
@@ -225,6 +226,7 @@ async def test_admin_call_answers_before_the_function_runs(
     host: FunctionsHost, http: aiohttp.ClientSession, queues: Queues, name: str, body: str, status: int
 ) -> None:
     headers = {"x-functions-key": host.ready["masterKey"]}
+    headers["Content-Type"] = "text/plain" if status == 415 else "application/json"
     async with http.post(f"/admin/functions/{name}", data=body, headers=headers) as response:
         assert response.status == status
     if status == 202:

@@ -167,6 +167,14 @@ async def test_stop_signal_ends_the_host_with_status_0(tmp_path: Path, number: s
         assert host.wait() == 0
 
 
+async def test_key_of_a_function_opens_that_function_alone(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO.replace("AuthLevel.ANONYMOUS", "AuthLevel.FUNCTION"))
+    with FunctionsHost(app) as host:
+        key = (await status_of(host, "/admin/functions/hello/keys"))["keys"][0]["value"]
+        assert (await get(host, "/api/hello", key))[0] == 200
+        assert (await get(host, "/api/exit", key))[0] == 401
+
+
 async def test_keys_can_be_given(tmp_path: Path) -> None:
     environment = {"LOCALAZURE_FUNCTIONS_FUNCTION_KEY": "from-environment"}
     with FunctionsHost(write_app(tmp_path / "app", HELLO), environment, ("--master-key", "from-flag")) as host:
@@ -186,4 +194,4 @@ async def test_port_in_use_is_reported(tmp_path: Path) -> None:
         port = host.url.rpartition(":")[2]
         result = run("--app", str(app), "--port", port)
     assert result.returncode == 2
-    assert f"cannot serve on port {port}" in result.stderr
+    assert f"port {port} cannot be used" in result.stderr

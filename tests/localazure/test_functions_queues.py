@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from tests.functions_host import FunctionsHost, eventually
+from tests.azurite import Azurite
+from tests.functions_host import FunctionsHost, eventually, write_app
 from tests.localazure.functions_fixtures import (
     SAMPLE_APP,
     WORK_QUEUE,
@@ -63,12 +66,50 @@ async def test_message_that_is_no_base64_goes_to_the_poison_queue_without_an_inv
     assert queues.take("seen") == []
 
 
+async def test_message_dequeued_too_often_goes_to_the_poison_queue_without_an_invocation(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    queues.add("worn-work", "worn out")
+    queues.wear_out("worn-work", 3)
+    with FunctionsHost(SAMPLE_APP, sample_settings | {"SAMPLE_QUEUE": "worn-work"}) as running:
+        assert await eventually(lambda: queues.take("worn-work-poison")) == ["worn out"]
+        assert "dequeued more often" in running.log
+    assert queues.take("seen") == []
+
+
+async def test_failed_message_waits_for_the_visibility_timeout_and_stays_plain_text(
+    azurite: Azurite, queues: Queues, tmp_path: Path
+) -> None:
+    source = """
+        import time
+        import azure.functions as func
+
+        app = func.FunctionApp()
+
+        @app.queue_trigger(arg_name="message", queue_name="plain-work", connection="Work")
+        @app.queue_output(arg_name="$return", queue_name="plain-seen", connection="Work")
+        def again(message: func.QueueMessage) -> str:
+            if message.dequeue_count == 1:
+                raise RuntimeError("later")
+            return message.get_body().decode() + " again"
+        """
+    options = {"messageEncoding": "none", "visibilityTimeout": "00:00:02", "maxPollingInterval": "00:00:00.200"}
+    app = write_app(tmp_path / "app", source, {"extensions": {"queues": options}})
+    queues.add("plain-work", "grüezi", raw=True)
+    with FunctionsHost(app, {"Work": azurite.connection_string}) as running:
+        await eventually(lambda: "RuntimeError: later" in running.log)
+        failed = time.monotonic()
+        assert await eventually(lambda: queues.take("plain-seen", raw=True)) == ["grüezi again"]
+        assert time.monotonic() - failed > 1, "Azurite counts whole seconds"
+
+
 async def test_lease_is_renewed_while_the_function_runs(host: FunctionsHost, queues: Queues) -> None:
     queues.add(WORK_QUEUE, json.dumps({"seconds": 5, "test": "renewal"}))  # the lease is two seconds
     (seen,) = await eventually(lambda: queues.take_json("seen"))
     assert seen["dequeueCount"] == 1
     await eventually(lambda: queues.count(WORK_QUEUE) == 0)
-    assert queues.take("seen") == [], "nobody got the message a second time"
+    received = [line for line in host.log.splitlines() if f"message {seen['id']}" in line]
+    assert len(received) == 1, "nobody got the message a second time"
 
 
 async def test_at_most_a_batch_and_a_threshold_run_at_once(host: FunctionsHost, queues: Queues) -> None:
