@@ -5,6 +5,12 @@ queues, fires its timers and sends its queue outputs, with the failure behaviour
 the app through the official worker package where that exists (``azure-functions-runtime``, Python 3.13 and later) and
 through ``azure.functions`` below.
 
+    python -m localazure.functions --app DIR [--port 7071] [--settings FILE] [--ready-file FILE]
+
+Settings come from the environment and then from ``local.settings.json``; a variable that is set already wins, as with
+Azure Functions Core Tools. Unlike Core Tools, and like Azure, the host demands keys: it prints those that it made up,
+or takes them from ``--master-key``, ``--function-key`` and ``--event-grid-key``.
+
 Where it differs from Azure: the queue lease may be shortened with ``--queue-lease``; timer status is kept in memory;
 only HTTP, Event Grid, queue and timer bindings exist, and a function with any other binding is reported in error.
 """

@@ -112,7 +112,9 @@ class QueueListener:
                 await self._wait_for_threshold()
             else:
                 empty_polls += 1
-                await self._sleep(self._back_off(empty_polls))
+                pause = self._back_off(empty_polls)
+                logger.debug("Nothing in queue '%s', next poll in %.1f s", self._queue.queue_name, pause)
+                await self._sleep(pause)
 
     async def _receive(self) -> list[QueueMessage]:
         size = self._options.batch_size

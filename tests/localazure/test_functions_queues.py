@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import aiohttp
 
 from tests.azurite import Azurite
 from tests.functions_host import FunctionsHost, eventually, write_app
@@ -101,6 +104,35 @@ async def test_failed_message_waits_for_the_visibility_timeout_and_stays_plain_t
         failed = time.monotonic()
         assert await eventually(lambda: queues.take("plain-seen", raw=True)) == ["grüezi again"]
         assert time.monotonic() - failed > 1, "Azurite counts whole seconds"
+
+
+async def test_output_of_the_same_host_is_received_without_waiting_for_the_next_poll(
+    azurite: Azurite, queues: Queues, tmp_path: Path
+) -> None:
+    source = """
+        import azure.functions as func
+
+        app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+        @app.route(route="send")
+        @app.queue_output(arg_name="out", queue_name="woken-work", connection="Work")
+        def send(req: func.HttpRequest, out: func.Out[str]) -> str:
+            out.set("wake up")
+            return "sent"
+
+        @app.queue_trigger(arg_name="message", queue_name="woken-work", connection="Work")
+        def receive(message: str) -> None: ...
+        """
+    slow_polling = {
+        "extensions": {"queues": {"maxPollingInterval": "00:01:00"}},
+        "logging": {"logLevel": {"Host": "Debug"}},
+    }
+    app = write_app(tmp_path / "app", source, slow_polling)
+    with FunctionsHost(app, {"Work": azurite.connection_string}) as running:
+        await eventually(lambda: re.search(r"next poll in ([3-9]|\d\d)", running.log))
+        async with aiohttp.ClientSession() as session, session.get(f"{running.url}/api/send") as response:
+            assert response.status == 200
+        await eventually(lambda: "Executing (queue 'woken-work'" in running.log, seconds=1.5)
 
 
 async def test_lease_is_renewed_while_the_function_runs(host: FunctionsHost, queues: Queues) -> None:
