@@ -14,12 +14,19 @@ from tests.conftest import Reply
 
 @dataclass
 class Webhook:
-    """Answers `statuses` one after the other (the last one for ever) and keeps what was delivered."""
+    """Answers `statuses` one after the other (the last one for ever) and keeps what was delivered.
+
+    Attributes:
+        handshake: How it answers the validation handshake: echo, silent, accepted (202) or refuse (401).
+        slow: If set, deliveries are answered only when this event is.
+    """
 
     statuses: list[int] = field(default_factory=lambda: [200])
     handshake: str = "echo"
     received: list[tuple[dict[str, str], Any]] = field(default_factory=list)
     handshakes: list[tuple[dict[str, str], Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    slow: asyncio.Event | None = None
     port: int = 0
     _runner: web.AppRunner | None = None
 
@@ -34,6 +41,7 @@ class Webhook:
 
     async def _handle(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
+        self.paths.append(request.raw_path)
         if request.method == "OPTIONS":
             self.handshakes.append((headers, None))
             allowed = {"WebHook-Allowed-Origin": headers["webhook-request-origin"]} if self.handshake == "echo" else {}
@@ -49,6 +57,8 @@ class Webhook:
                 "refuse": lambda: web.Response(status=401),
             }[self.handshake]()
         self.received.append((headers, body))
+        if self.slow:
+            await self.slow.wait()
         status = self.statuses[0] if len(self.statuses) == 1 else self.statuses.pop(0)
         return web.Response(status=status)
 
