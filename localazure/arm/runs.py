@@ -18,7 +18,7 @@ from localazure.arm import envelope, registries, tasks
 from localazure.arm.gateway import Answer, Call, Handler
 from localazure.arm.groups import page
 from localazure.arm.runfilter import matcher
-from localazure.arm.task_properties import invalid
+from localazure.arm.task_properties import invalid, is_base64
 from localazure.clock import iso
 from localazure.errors import ArmError
 from localazure.state import Resource, new_guid
@@ -112,8 +112,9 @@ def _check_allowed(call: Call, registry: Resource) -> None:
 def _definition(call: Call, registry: Resource, body: dict[str, Any]) -> Definition:
     kind, caller = body.get("type"), call.principal.object_id
     if kind == "TaskRunRequest":
-        task = _task(call, registry, body)
-        return of_task(task.name, task.properties, task.identity, body.get("overrideTaskStepProperties") or {}, caller)
+        task, override = _task(call, registry, body), body.get("overrideTaskStepProperties") or {}
+        _check_variables(override)
+        return of_task(task.name, task.properties, task.identity, override, caller)
     if kind not in QUICK_RUNS:
         raise invalid("runRequest", [f"Type:Invalid value '{kind}'. The supported values are (TaskRunRequest, "
                                      f"{', '.join(QUICK_RUNS)})"])  # fmt: skip
@@ -122,7 +123,20 @@ def _definition(call: Call, registry: Resource, body: dict[str, Any]) -> Definit
         raise invalid("runRequest", [f"{kind}:Missing required property '{required[0].upper()}{required[1:]}'."])
     if not (body.get("platform") or {}).get("os"):
         raise invalid("runRequest", [f"{kind}:Missing required property 'Platform'."])
+    if kind == "EncodedTaskRunRequest" and not is_base64(body["encodedTaskContent"]):
+        raise invalid("runRequest", [f"{kind}:The property 'EncodedTaskContent' is not base64 encoded."])
+    _check_variables(body)
     return of_quick_run(body, caller)
+
+
+def _check_variables(holder: Any) -> None:
+    """Refuse `arguments` and `values` that are not lists of objects with a name."""
+    lists = [holder.get(member) or [] for member in ("arguments", "values")] if isinstance(holder, dict) else [[None]]
+    items = [item for found in lists for item in (found if isinstance(found, list) else [found])]
+    if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in items):
+        raise ArmError(400, "InvalidRequestContent",
+                       "The request content was invalid and could not be deserialized: arguments and values must have "
+                       "names.")  # fmt: skip
 
 
 def _task(call: Call, registry: Resource, body: dict[str, Any]) -> Resource:

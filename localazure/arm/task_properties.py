@@ -128,7 +128,7 @@ def _check_step(step: dict[str, Any]) -> list[str]:
     label, required = _STEPS[kind]
     errors = [f"{label}:Missing required property '{_title(name)}'." for name in required if not step.get(name)]
     encoded = [name for name in ("encodedTaskContent", "encodedValuesContent") if step.get(name)]
-    bad = [name for name in encoded if not _is_base64(step[name])]
+    bad = [name for name in encoded if not is_base64(step[name])]
     return errors + [f"{label}:The property '{_title(name)}' is not base64 encoded." for name in bad]
 
 
@@ -136,7 +136,8 @@ def _title(name: str) -> str:
     return name[0].upper() + name[1:]
 
 
-def _is_base64(text: Any) -> bool:
+def is_base64(text: Any) -> bool:
+    """Tell whether this is text in base64."""
     try:
         base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError, TypeError):
