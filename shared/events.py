@@ -6,10 +6,11 @@ An event's `data.claims` holds personal data: nothing here keeps or repeats it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from azure.eventgrid import SystemEventNames
 from azure.mgmt.core.tools import parse_resource_id
@@ -18,6 +19,11 @@ from shared import images
 from shared.images import BaseImage
 
 REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
+
+# An event's id becomes part of messages and of the ledger's keys; Azure's are GUIDs.
+_EVENT_ID = re.compile(r"[!-~]{1,100}")
+# https://learn.microsoft.com/rest/api/containerregistry/registries/create
+_REGISTRY_NAME = re.compile(r"[A-Za-z0-9]{5,50}")
 
 # https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
 _IMAGE_PUSHED = SystemEventNames.ContainerRegistryImagePushedEventName.value.lower()
@@ -85,8 +91,8 @@ def image_pushed(event: Mapping[str, Any], base_registry: str) -> ImagePushed | 
     `digest` and `request` are optional (https://github.com/Azure/azure-rest-api-specs/pull/30778).
     """
     event_id, kind = event.get("id"), event.get("eventType")
-    if not isinstance(event_id, str) or not event_id or not isinstance(kind, str):
-        return Ignored(Reason.MALFORMED, "id or eventType is missing")
+    if not _is_event_id(event_id) or not isinstance(kind, str):
+        return Ignored(Reason.MALFORMED, "id or eventType is missing or malformed")
     if kind.lower() != _IMAGE_PUSHED:
         return Ignored(Reason.OTHER_TYPE, kind)
     registry = _registry_id(event.get("topic"))
@@ -126,8 +132,8 @@ def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -
     writes among them, so the operation name is compared in full.
     """
     event_id, kind, data = event.get("id"), event.get("eventType"), event.get("data")
-    if not isinstance(event_id, str) or not event_id or not isinstance(kind, str) or not isinstance(data, Mapping):
-        return Ignored(Reason.MALFORMED, "id, eventType or data is missing")
+    if not _is_event_id(event_id) or not isinstance(kind, str) or not isinstance(data, Mapping):
+        return Ignored(Reason.MALFORMED, "id, eventType or data is missing or malformed")
     wanted = _RESOURCE_EVENTS.get(kind.lower())
     if wanted is None:
         return Ignored(Reason.OTHER_TYPE, kind)
@@ -145,6 +151,10 @@ def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -
     return RegistryChanged(event_id, str(resource), deleted=wanted.endswith("/delete"))
 
 
+def _is_event_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
+
+
 def _registry_id(text: object) -> dict[str, str] | None:
     """Return the parts of a registry's ARM id, or None if the text is something else (a child, say)."""
     if not isinstance(text, str):
@@ -152,5 +162,7 @@ def _registry_id(text: object) -> dict[str, str] | None:
     parts: Mapping[str, Any] = parse_resource_id(text)
     kind = f"{parts.get('namespace', '')}/{parts.get('type', '')}"
     if kind.lower() != REGISTRY_TYPE.lower() or "child_name_1" in parts or not parts.get("resource_group"):
+        return None
+    if not _REGISTRY_NAME.fullmatch(str(parts["name"])):
         return None
     return {key: str(value) for key, value in parts.items() if isinstance(value, str)}
