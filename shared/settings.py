@@ -11,6 +11,13 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.errors import ConfigurationError
 
+_NO_STORAGE = (
+    "No storage is set: give AzureWebJobsStorage__accountName (with the app's identity) or, on a developer's machine, "
+    "AzureWebJobsStorage=UseDevelopmentStorage=true."
+)
+_STORAGE = {"AzureWebJobsStorage"} | {
+    f"AzureWebJobsStorage__{name}" for name in ("accountName", "queueServiceUri", "tableServiceUri")
+}
 _GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
@@ -24,7 +31,8 @@ Guid = Annotated[str, Field(pattern=_GUID)]
 class Settings(BaseModel):
     """The app's settings; each field's alias is the name of the environment variable."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    # An error would quote its input otherwise, and that holds the storage key.
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     subscriptions: Annotated[tuple[Guid, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
         alias="GROUNDSWELL_SUBSCRIPTIONS", description="Subscription ids of the base and team registries, by comma."
@@ -110,10 +118,7 @@ class Settings(BaseModel):
         if explicit:
             return explicit
         if not self.storage_account:
-            raise ConfigurationError(
-                "No storage is set: give AzureWebJobsStorage__accountName (with the app's identity) or, "
-                "on a developer's machine, AzureWebJobsStorage=UseDevelopmentStorage=true."
-            )
+            raise ConfigurationError(_NO_STORAGE)
         return f"https://{self.storage_account}.{service}.{self.storage_suffix}"
 
 
@@ -124,11 +129,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ConfigurationError: A setting is missing or wrong; the text names every one of them.
     """
     source = os.environ if environ is None else environ
+    given = {name: value for name, value in source.items() if value.strip()}
     try:
-        settings = Settings.model_validate({name: value for name, value in source.items() if value.strip()})
+        settings = Settings.model_validate(given)
     except ValidationError as error:
-        problems = "; ".join(f"{e['loc'][0]}: {_explain(e['type'], e['msg'])}" for e in error.errors())
-        raise ConfigurationError(f"Settings are wrong. {problems}") from error
+        problems = [f"{e['loc'][0]}: {_explain(e['type'], e['msg'])}" for e in error.errors()]
+        if not _STORAGE & given.keys():
+            problems.append(_NO_STORAGE)
+        raise ConfigurationError(f"Settings are wrong. {'; '.join(problems)}") from error
     settings.storage_uri("queue")
     settings.storage_uri("table")
     return settings
