@@ -28,7 +28,8 @@ RESERVED_VALUES = frozenset({"registryName", "baseRepository", "baseTag", "baseD
 """Values that Groundswell itself gives to a task."""
 
 # Values are spliced as text into a command line, so only what an image reference or a git URL can hold is let in.
-_VALUE = re.compile(r"[A-Za-z0-9_./:@][A-Za-z0-9_./:@#+~%=-]{0,255}")
+# A colon at the end would turn the line that it ends into a YAML mapping.
+_VALUE = re.compile(r"[A-Za-z0-9_./:@][A-Za-z0-9_./:@#+~%=-]{0,255}(?<!:)")
 _TAG_GLOB = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,128}")
 
 
@@ -223,10 +224,7 @@ def parse(text: str, folder: Path, source: str = "policy") -> Policy:
     Raises:
         ConfigurationError: The text names every field that is wrong.
     """
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source} is not YAML: {error}") from error
+    document = _yaml(text, source)
     if not isinstance(document, dict):
         raise ConfigurationError(f"{source} must be a mapping with baseRegistry, identity and tasks.")
     try:
@@ -246,34 +244,44 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _task_file(folder: Path, name: str, field: str) -> str:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ConfigurationError(f"{field}: {name!r} lies outside the policy's folder.")
     try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ConfigurationError(f"{field}: {name!r} lies outside the policy's folder.")
         content = path.read_text(encoding="utf-8")
-        document: Any = yaml.safe_load(content)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
         raise ConfigurationError(f"{field}: {name!r} cannot be read ({error}).") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{field}: {name!r} is not YAML: {error}") from error
+    document = _yaml(content, f"{field}: {name!r}")
     if not isinstance(document, dict) or not isinstance(document.get("steps"), list) or not document["steps"]:
         raise ConfigurationError(f"{field}: {name!r} has no steps.")
     return content
 
 
-_cache: dict[Path, tuple[float, Policy]] = {}
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
+        raise ConfigurationError(f"{source} is not YAML: {error}") from error
+
+
+_cache: dict[Path, tuple[list[float], Policy]] = {}
 
 
 def load(path: Path) -> Policy:
-    """Return the policy of a file; it is read again when the file has changed.
+    """Return the policy of a file; it is read again when the file, or a task file that it names, has changed.
 
     Raises:
         ConfigurationError: The file is missing or wrong.
     """
     try:
-        stamp = path.stat().st_mtime
-        if path not in _cache or _cache[path][0] != stamp:
-            _cache[path] = stamp, parse(path.read_text(encoding="utf-8"), path.parent, str(path))
+        if path not in _cache or _cache[path][0] != _stamps(path, _cache[path][1]):
+            policy = parse(path.read_text(encoding="utf-8"), path.parent, str(path))
+            _cache[path] = _stamps(path, policy), policy
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The policy {path} cannot be read ({error}); see GROUNDSWELL_POLICY.") from error
     return _cache[path][1]
+
+
+def _stamps(path: Path, policy: Policy) -> list[float]:
+    files = (path, *(path.parent / task.file for task in policy.tasks))
+    return [file.stat().st_mtime if file.exists() else 0.0 for file in files]
