@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from shared import images
 from shared.errors import InvalidInput
@@ -85,11 +84,11 @@ class RebuildRequest(_Message):
     cause: Cause
     image: Image | None = None
     event_id: str = Field(default="", alias="eventId", max_length=200)
-    requested_at: datetime = Field(alias="requestedAt")
+    requested_at: AwareDatetime = Field(alias="requestedAt")
     attempts: int = Field(default=0, ge=0)
     replaces: str = Field(default="", max_length=100)
     build: str = Field(default="", max_length=300)
-    logins_refused: int = Field(default=0, ge=0, alias="loginsRefused")
+    logins_refused: int = Field(default=0, ge=0, le=1000, alias="loginsRefused")
 
 
 class RunCheck(_Message):
@@ -106,7 +105,7 @@ class RunCheck(_Message):
     run_id: str = Field(alias="runId", min_length=1, max_length=100)
     build: str
     created: str = ""
-    scheduled_at: datetime = Field(alias="scheduledAt")
+    scheduled_at: AwareDatetime = Field(alias="scheduledAt")
     attempts: int = Field(default=0, ge=0)
 
 
