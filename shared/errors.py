@@ -77,12 +77,13 @@ def from_azure(error: AzureError, doing: str) -> GroundswellError:
         error: What the SDK raised.
         doing: What was being done, to complete "Could not …".
     """
-    if not isinstance(error, HttpResponseError) or error.status_code is None:
+    # An answer that could not be read keeps the status of its success.
+    if not isinstance(error, HttpResponseError) or error.status_code is None or error.status_code < 400:
         if isinstance(error, ClientAuthenticationError):
             return TemporaryError(f"Could not {doing}: no token for the app's identity ({_brief(error)}).")
         return TemporaryError(f"Could not {doing}: no usable answer ({_brief(error)}).")
     status, code = error.status_code, code_of(error)
-    text = f"Could not {doing}: {status} {code or error.reason or ''} {_brief(error)}".strip()
+    text = f"Could not {doing}: {status} {code or error.reason or ''}: {_brief(error)}"
     if status in (401, 403):
         return NotPermitted(f"{text} Give the app's identity the role named in infra/app-roles.json for this scope.")
     if status in _TRANSIENT or status >= 500:
@@ -102,4 +103,6 @@ def retry_after(error: HttpResponseError) -> float | None:
 
 
 def _brief(error: AzureError) -> str:
-    return " ".join(str(error.message or error).split())[:300]
+    # The SDK's own text says ARM's code and message twice over.
+    said = getattr(getattr(error, "error", None), "message", None) or error.message or error
+    return " ".join(str(said).split())[:300]
