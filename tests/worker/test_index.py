@@ -1,0 +1,139 @@
+"""The official worker finds every function, with the bindings that host and infrastructure rely on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functions_host import write_app
+from tests.worker.payloads import INVOCATIONS
+from tests.worker.worker import IndexingFailed, Worker, needs_worker
+
+pytestmark = needs_worker
+
+REBUILDS_OUT = {
+    "type": "queue", "direction": "OUT", "name": "requests", "queueName": "rebuild-requests",
+    "connection": "AzureWebJobsStorage",
+}  # fmt: skip
+
+
+def event_trigger() -> dict[str, Any]:
+    return {"type": "eventGridTrigger", "direction": "IN", "name": "event"}
+
+
+def queue_trigger(queue: str) -> dict[str, Any]:
+    return {
+        "type": "queueTrigger", "direction": "IN", "name": "message", "queueName": queue,
+        "connection": "AzureWebJobsStorage",
+    }  # fmt: skip
+
+
+def http(method: str, route: str) -> list[dict[str, Any]]:
+    trigger = {
+        "type": "httpTrigger", "direction": "IN", "name": "request", "methods": [method], "route": route,
+        "authLevel": "FUNCTION",
+    }  # fmt: skip
+    return [trigger, {"type": "http", "direction": "OUT", "name": "$return"}]
+
+
+EXPECTED: dict[str, list[dict[str, Any]]] = {
+    "base_image_pushed": [event_trigger(), REBUILDS_OUT],
+    "team_registry_changed": [event_trigger(), REBUILDS_OUT],
+    "rebuild_requested": [queue_trigger("rebuild-requests")],
+    "run_followed": [queue_trigger("run-checks")],
+    "start_run": http("POST", "registries/{registry}/runs"),
+    "start_fleet": [*http("POST", "runs"), REBUILDS_OUT],
+    "show_registry": http("GET", "registries/{registry}"),
+    "show_run": http("GET", "registries/{registry}/runs/{runId}"),
+    "show_log": http("GET", "registries/{registry}/runs/{runId}/logs"),
+}
+
+
+def test_every_function_is_indexed_with_its_bindings(unconfigured: Worker) -> None:
+    def by_name(bindings: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {binding["name"]: binding for binding in bindings}
+
+    found = {name: by_name(unconfigured.bindings(name)) for name in unconfigured.functions}
+    assert found == {name: by_name(bindings) for name, bindings in EXPECTED.items()}
+
+
+def test_every_function_is_invoked_by_these_tests() -> None:
+    assert set(INVOCATIONS) == set(EXPECTED)
+
+
+def test_retries_are_left_to_event_grid_and_the_queue(unconfigured: Worker) -> None:
+    assert {name for name, found in unconfigured.functions.items() if found.retry_options is not None} == set()
+
+
+def test_indexing_needs_no_environment_and_makes_no_connection() -> None:
+    with Worker() as worker:
+        assert set(worker.functions) == set(EXPECTED)
+        assert worker.connections() == []
+
+
+async def test_connections_of_an_invocation_are_noticed(cut_off: Worker) -> None:
+    before = len(cut_off.connections())
+    await cut_off.queue("rebuild_requested", "not JSON")
+    assert len(cut_off.connections()) > before
+
+
+GOOD = """
+    from typing import List
+    import azure.functions as func
+
+    app = func.FunctionApp()
+
+    @app.queue_trigger(arg_name="message", queue_name="work", connection="AzureWebJobsStorage")
+    def good(message: func.QueueMessage) -> None:
+        pass
+"""
+TRAPS = {
+    "builtin list in Out": (
+        """
+    @app.event_grid_trigger(arg_name="event")
+    @app.queue_output(arg_name="requests", queue_name="work", connection="AzureWebJobsStorage")
+    def bad(event: func.EventGridEvent, requests: func.Out[list[str]]) -> None:
+        pass
+""",
+        "invalid non-type annotation",
+    ),
+    "parameter without a binding": (
+        """
+    @app.event_grid_trigger(arg_name="event")
+    def bad(event: func.EventGridEvent, services: object = None) -> None:
+        pass
+""",
+        "declared in Python but not in the function definition",
+    ),
+    "setting read at import": (
+        """
+    import os
+    os.environ["GROUNDSWELL_SUBSCRIPTIONS"]
+""",
+        "KeyError: 'GROUNDSWELL_SUBSCRIPTIONS'",
+    ),
+    "two functions of one name": (
+        """
+    @app.function_name("good")
+    @app.queue_trigger(arg_name="message", queue_name="more", connection="AzureWebJobsStorage")
+    def bad(message: func.QueueMessage) -> None:
+        pass
+""",
+        "good",
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_app_that_azure_would_not_index_fails_here(tmp_path: Path, trap: str) -> None:
+    source, reason = TRAPS[trap]
+    with pytest.raises(IndexingFailed, match=reason), Worker(app=write_app(tmp_path, GOOD + source)):
+        pass
+
+
+async def test_handler_that_returns_a_value_without_a_binding_for_it_fails_here(tmp_path: Path) -> None:
+    source = GOOD.replace("-> None:\n        pass", ":\n        return [message.id]")
+    with Worker(app=write_app(tmp_path, source)) as worker:
+        assert "returned a non-None value" in (await worker.queue("good", "{}")).error

@@ -1,0 +1,122 @@
+"""What needs no Azure: events that are none of ours, messages and requests that are wrong, and Azure out of reach."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.worker.conftest import Queues
+from tests.worker.payloads import INVOCATIONS, image_pushed, rebuild_request, registry_written
+from tests.worker.worker import Worker, needs_worker
+
+pytestmark = needs_worker
+
+SUBSCRIPTION = rebuild_request()["registry"].split("/")[2]
+
+IGNORED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "other registry": ("base_image_pushed", image_pushed("otherregistry"), "other-registry"),
+    "untagged image": ("base_image_pushed", image_pushed(tag=None), "no-tag"),
+    "image no task builds on": ("base_image_pushed", image_pushed(repository="baseimages/python"), "not-in-policy"),
+    "CloudEvents schema": (
+        "base_image_pushed",
+        {
+            "specversion": "1.0", "id": "1", "source": image_pushed("otherregistry")["topic"], "subject": "node:1",
+            "type": "Microsoft.ContainerRegistry.ImagePushed", "time": "2026-11-22T09:30:00Z", "data": {},
+        },
+        "other-registry",
+    ),
+    "deletion of an image": (
+        "base_image_pushed",
+        image_pushed() | {"eventType": "Microsoft.ContainerRegistry.ImageDeleted"},
+        "other-event-type",
+    ),
+    "write of a child": (
+        "team_registry_changed",
+        registry_written(operation="Microsoft.ContainerRegistry/registries/tasks/write"),
+        "other-operation",
+    ),
+    "base registry": ("team_registry_changed", registry_written("mybaseregistry"), "is-the-base-registry"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IGNORED)
+async def test_event_of_no_concern_succeeds_without_output_and_says_why(cut_off: Worker, case: str) -> None:
+    function, event, reason = IGNORED[case]
+    reply = await cut_off.event_grid(function, event)
+    assert (reply.error, reply.outputs, reply.returned) == ("", {}, None)
+    assert f"reason={reason}" in reply.log
+    assert f"event_id={event['id']}" in reply.log
+
+
+async def test_personal_data_of_an_event_is_not_logged(cut_off: Worker) -> None:
+    event = registry_written(operation="Microsoft.ContainerRegistry/registries/tasks/write")
+    assert "Lovelace" not in (await cut_off.event_grid("team_registry_changed", event)).log
+
+
+async def test_event_fails_when_azure_is_out_of_reach_so_that_it_is_delivered_again(cut_off: Worker) -> None:
+    reply = await cut_off.event_grid("base_image_pushed", image_pushed())
+    assert reply.error.startswith(f"TemporaryError: Could not list the registries of subscription {SUBSCRIPTION}")
+    assert reply.outputs == {}
+
+
+async def test_request_gets_a_problem_when_azure_is_out_of_reach(cut_off: Worker) -> None:
+    reply = await INVOCATIONS["start_fleet"](cut_off)
+    assert reply.http.status_code == "503"
+    assert reply.http.headers["content-type"] == "application/problem+json"
+    assert int(reply.http.headers["Retry-After"]) > 0
+    assert reply.json["detail"].startswith("Could not list the registries of subscription")
+    assert reply.outputs == {}
+
+
+async def test_rebuild_request_goes_back_into_its_queue_when_azure_is_out_of_reach(
+    cut_off: Worker, queues: Queues
+) -> None:
+    reply = await INVOCATIONS["rebuild_requested"](cut_off)
+    assert reply.error == ""
+    assert queues.count("rebuild-requests") == 1
+    assert "rebuild put back" in reply.log
+
+
+MALFORMED = {
+    "not JSON": ("rebuild_requested", "not JSON", "rebuild-requests-poison"),
+    "no member": ("rebuild_requested", "{}", "rebuild-requests-poison"),
+    "unknown member": ("rebuild_requested", json.dumps(rebuild_request() | {"more": 1}), "rebuild-requests-poison"),
+    "later version": ("rebuild_requested", json.dumps(rebuild_request() | {"version": 2}), "rebuild-requests-poison"),
+    "text beyond ASCII": ("rebuild_requested", '"쌍둥이"', "rebuild-requests-poison"),
+    "run check": ("run_followed", "{}", "run-checks-poison"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_malformed_message_is_set_aside_as_it_came(cut_off: Worker, queues: Queues, case: str) -> None:
+    function, body, poison = MALFORMED[case]
+    reply = await cut_off.queue(function, body)
+    assert reply.error == ""
+    assert queues.take(poison) == [body]
+    assert "message set aside" in reply.log
+
+
+BAD_BODIES = {
+    "not JSON": (b"task", ""),
+    "list": (b"[]", ""),
+    "unknown member": (b'{"taks": "helloworldtask"}', "taks"),
+    "wrong type": (b'{"baseImage": 15}', "baseImage"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+@pytest.mark.parametrize("function", ["start_run", "start_fleet"])
+async def test_request_with_a_bad_body_gets_a_problem_that_names_the_field(
+    cut_off: Worker, function: str, case: str
+) -> None:
+    body, field = BAD_BODIES[case]
+    route = {"registry": "myregistry"} if function == "start_run" else {}
+    reply = await cut_off.http(function, "/api/…", route, body=body, headers={"Content-Type": "application/json"})
+    assert reply.http.status_code == "400"
+    assert reply.http.headers["content-type"] == "application/problem+json"
+    assert reply.json["status"] == 400
+    assert reply.json.get("field", "") == field
+    assert field in reply.json["detail"]
+    assert reply.outputs == {}
