@@ -88,8 +88,11 @@ async def _run(args: argparse.Namespace) -> None:
         await _start(azure, args)
         lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in azure.environment().items())
         if args.env_file:
+            try:
+                args.env_file.write_text(lines)
+            except OSError as error:
+                raise CannotStart(f"{args.env_file} cannot be written: {error.strerror}") from error
             written = True
-            args.env_file.write_text(lines)
         print(lines, end="", flush=True)
         source = f". {shlex.quote(str(args.env_file))}" if args.env_file else "paste the export lines above"
         print(SUMMARY.format(

@@ -13,6 +13,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import types
 import typing
@@ -25,6 +26,8 @@ from localazure.state import State
 
 if TYPE_CHECKING:
     from localazure.azure import Azure
+
+log = logging.getLogger("localazure.persistence")
 
 VERSION = 1
 INTERVAL = 1.0
@@ -137,7 +140,7 @@ class Store:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             if self._writing:
-                await self._writing
+                await asyncio.wait([self._writing])
             self.save(azure)
         self._lock.close()
 
@@ -148,7 +151,10 @@ class Store:
             if text != self._saved:
                 # Shielded: `stop` lets a write that has begun finish before it saves for the last time.
                 self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, azure, text, objects))
-                await asyncio.shield(self._writing)
+                try:
+                    await asyncio.shield(self._writing)
+                except OSError as error:
+                    log.error("the state could not be written to %s, will try again: %s", self._folder, error)
 
     def _snapshot(self, azure: Azure) -> tuple[str, dict[str, bytes]]:
         objects: dict[str, bytes] = {}

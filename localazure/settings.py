@@ -24,7 +24,10 @@ def read(azure: Azure) -> Settings:
     found: Settings = {
         "clock": {"scale": azure.clock.scale},
         "front": {"latency": azure.front.latency, "jitter": azure.front.jitter},
-        "throttle": {kind: asdict(limit) for kind, limit in azure.throttle.limits.items()},
+        "throttle": {
+            kind: {name: float(value) for name, value in asdict(limit).items()}
+            for kind, limit in azure.throttle.limits.items()
+        },
     }
     for name in SERVICES:
         values = {

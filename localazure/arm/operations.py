@@ -133,6 +133,11 @@ class Operations:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
+    async def reset(self) -> None:
+        """Forget all operations."""
+        await self.stop()
+        self._operations.clear()
+
 
 def register(azure: Azure) -> None:
     """Register the URLs to poll. Their signature is the permission, so any caller may."""

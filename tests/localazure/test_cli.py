@@ -118,6 +118,13 @@ def test_a_state_that_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> 
     assert line.startswith(f"localazure cannot start: {tmp_path / 'state.json'} cannot be read")
 
 
+def test_an_environment_file_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "missing" / "azure.env"
+    with localazure("--env-file", str(file)) as process:
+        assert process.finish() == 2
+    assert process.errors == [f"localazure cannot start: {file} cannot be written: No such file or directory\n"]
+
+
 def test_ports_and_data_stay_the_same_over_a_restart(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -18,12 +18,12 @@ async def test_settings_of_all_services_can_be_read_and_changed(azure: Azure, ow
     settings = (await owner.control("GET", "/settings")).body
     assert settings["rbac"]["delay"] == 0
     assert settings["eventgrid"]["response_timeout"] == 30
-    changes = {"rbac": {"delay": 90}, "identity": {"replication": 1.5}, "throttle": {"writes": {"burst": 5}},
+    changes = {"rbac": {"delay": 90}, "identity": {"replication": 1.5}, "throttle": {"writes": {"burst": 5.5}},
                "eventgrid": {"duplicate": 2}, "clock": {"scale": 10}}  # fmt: skip
     changed = good(await owner.control("PATCH", "/settings", changes)).body
     assert changed["rbac"]["delay"] == azure.rbac.delay.total_seconds() == 90
     assert azure.identity.replication.total_seconds() == 1.5
-    assert azure.throttle.limits["writes"].burst == 5
+    assert azure.throttle.limits["writes"].burst == 5.5
     assert azure.eventgrid.duplicate == 2
     assert azure.clock.scale == 10
     assert changed["throttle"]["writes"]["per_second"] == settings["throttle"]["writes"]["per_second"]

@@ -122,6 +122,23 @@ async def test_a_crash_in_the_middle_of_a_write_leaves_the_last_good_state(
     assert (data / "state.json").read_bytes() == good_state
 
 
+async def test_a_disk_that_fails_for_a_while_costs_nothing(
+    start: Start, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(persistence, "INTERVAL", 0.01)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with start() as (_, owner):
+        await until((data / "state.json").exists)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", fail)
+            good(await owner.arm("PUT", GROUP, {"location": "westus"}))
+            await until(lambda: "No space left" in caplog.text)
+        await until(lambda: GROUP.lower() in (data / "state.json").read_text())
+
+
 async def test_an_event_that_was_not_delivered_is_delivered_after_the_restart(start: Start) -> None:
     async with Webhook([500]) as hook:
         async with start() as (azure, owner):
