@@ -11,13 +11,10 @@ from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64Decod
 
 from localazure.state import DEFAULT_SUBSCRIPTION
 from tests.azurite import Azurite
+from tests.integration.conftest import azurite, world
 from tests.worker.worker import Worker
 
-
-@pytest.fixture(scope="package")
-def azurite() -> Iterator[Azurite]:
-    with Azurite() as running:
-        yield running
+__all__ = ["azurite", "world"]
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,128 @@
+"""The whole round through the official worker, on a local Azure with real storage and the app's own roles."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.functions_host import eventually
+from tests.integration.world import BASE, OPTED_IN, TEAM, World
+from tests.worker.conftest import Queues
+from tests.worker.worker import Reply, Worker, needs_worker
+
+pytestmark = needs_worker
+
+HERE = {"registry": TEAM}
+
+
+@pytest.fixture
+async def worker(world: World) -> AsyncIterator[Worker]:
+    """The app, signed in with its own identity."""
+    with Worker(world.azure.environment(world.app) | world.settings) as worker:
+        yield worker
+
+
+def raised(world: World, kind: str, name: str) -> dict[str, Any]:
+    """Return the latest event of one type whose topic or subject ends in a name."""
+    return next(
+        event
+        for event in reversed(world.azure.events.published)
+        if event["eventType"] == kind and (event["topic"].endswith(f"/{name}") or event["subject"].endswith(f"/{name}"))
+    )
+
+
+async def show_run(worker: Worker, run_id: str, suffix: str = "") -> Reply:
+    url = f"/api/registries/{TEAM}/runs/{run_id}{suffix}"
+    return await worker.http("show_log" if suffix else "show_run", url, {**HERE, "runId": run_id})
+
+
+async def test_pushed_base_image_leads_to_a_followed_run(world: World, worker: Worker, queues: Queues) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    digest = await world.push()
+
+    event = await worker.event_grid("base_image_pushed", raised(world, "Microsoft.ContainerRegistry.ImagePushed", BASE))
+    assert event.error == ""
+    (request,) = event.messages
+
+    assert (await worker.queue("rebuild_requested", request)).error == ""
+    (scheduled,) = await world.runs()
+    run = await world.run(scheduled["runId"])
+    assert (run["status"], run["task"]) == ("Succeeded", "helloworldtask")
+
+    async def check() -> list[str]:
+        return queues.take("run-checks")
+
+    (message,) = await eventually(check)
+    assert (await worker.queue("run_followed", message)).error == ""
+    shown = await worker.http("show_registry", f"/api/registries/{TEAM}", HERE)
+    assert shown.http.status_code == "200"
+    assert [task["ready"] for task in shown.json["tasks"]] == [True]
+    (entry,) = shown.json["runs"]
+    assert (entry["runId"], entry["status"]) == (scheduled["runId"], "Succeeded")
+    assert digest in entry["baseImage"]
+
+    again = await worker.queue("rebuild_requested", request)
+    assert (again.error, len(await world.runs())) == ("", 1)
+
+
+async def test_created_registry_is_onboarded_and_gets_its_first_run(world: World, worker: Worker) -> None:
+    await world.push()
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    event = await worker.event_grid(
+        "team_registry_changed", raised(world, "Microsoft.Resources.ResourceWriteSuccess", TEAM)
+    )
+    (request,) = event.messages
+    assert (await worker.queue("rebuild_requested", request)).error == ""
+    assert [run["task"] for run in await world.runs()] == ["helloworldtask"]
+
+
+async def test_run_asked_for_over_http_can_be_watched_at_its_location(world: World, worker: Worker) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    await world.push()
+    started = await worker.http(
+        "start_run",
+        f"/api/registries/{TEAM}/runs",
+        HERE,
+        body=b'{"task": "helloworldtask"}',
+        headers={"Idempotency-Key": "monday"},
+    )
+    assert started.http.status_code == "202"
+    run_id = started.json["runId"]
+    assert started.http.headers["Location"] == f"/api/registries/{TEAM}/runs/{run_id}"
+    await world.run(run_id)
+    shown = await show_run(worker, run_id)
+    assert (shown.http.status_code, shown.json["status"]) == ("200", "Succeeded")
+    log = await show_run(worker, run_id, "/logs")
+    assert log.http.headers["content-type"].startswith("text/plain")
+    assert f"Run ID: {run_id} was successful" in log.text
+
+
+async def test_fleet_asked_for_over_http_is_queued(world: World, worker: Worker) -> None:
+    for name in (TEAM, "secondregistry"):
+        await world.create_registry(name, tags=OPTED_IN)
+    await world.create_registry("strangerregistry")
+    await world.push()
+    reply = await worker.http("start_fleet", "/api/runs")
+    assert (reply.http.status_code, reply.json["queued"], len(reply.messages)) == ("202", 2, 2)
+
+
+async def test_request_for_what_is_not_there_gets_a_problem(world: World, worker: Worker) -> None:
+    await world.create_registry(TEAM)
+    unknown = {"registry": "nosuchregistry"}
+    replies = {
+        "unknown registry": await worker.http("start_run", "/api/registries/nosuchregistry/runs", unknown),
+        "unknown to show": await worker.http("show_registry", "/api/registries/nosuchregistry", unknown),
+        "unknown run": await show_run(worker, "cf99"),
+        "no run id": await show_run(worker, "cf-1"),
+        "unknown log": await show_run(worker, "cf99", "/logs"),
+        "not selected": await worker.http("start_run", f"/api/registries/{TEAM}/runs", HERE),
+        "base registry": await worker.http("start_run", f"/api/registries/{BASE}/runs", {"registry": BASE}),
+    }
+    assert {reply.http.headers["content-type"] for reply in replies.values()} == {"application/problem+json"}
+    assert {case: reply.json["status"] for case, reply in replies.items()} == {
+        "unknown registry": 404, "unknown to show": 404, "unknown run": 404, "no run id": 404, "unknown log": 404,
+        "not selected": 409, "base registry": 409,
+    }  # fmt: skip
+    assert "base-image-rebuilds=enabled" in replies["not selected"].json["detail"]
