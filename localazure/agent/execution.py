@@ -124,11 +124,15 @@ class Execution:
         """Return what templates can refer to."""
         definition, step = self._definition, self._definition["step"]
         platform = definition["platform"]
-        values: Any = {}
+        text: str | bytes = ""
         if step.get("encodedValuesContent"):
-            values = yaml.safe_load(base64.b64decode(step["encodedValuesContent"]))
+            text = base64.b64decode(step["encodedValuesContent"])
         elif step.get("valuesFilePath"):
-            values = yaml.safe_load(self._read(step["valuesFilePath"]))
+            text = self._read(step["valuesFilePath"])
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RunFailed(f"unable to render task: failed to deserialize values: {error}") from error
         own = {item["name"]: item.get("value") or "" for item in step.get("values") or []}
         return {
             "Values": {**(values if isinstance(values, dict) else {}), **own},

@@ -67,7 +67,7 @@ class Scenario:
     def __init__(self, azure: Azure, owner: Client) -> None:
         """Act as the owner."""
         self.azure, self.owner = azure, owner
-        azure.agent.pace = 0
+        azure.agent.pace = 0.0
 
     async def set_up(self, *, base_mode: str | None = None, team_mode: str | None = None) -> None:
         """Create the two registries and push the base image."""
@@ -105,7 +105,7 @@ class Scenario:
     async def create_task(
         self, step: dict[str, Any] | None = None, *, credentials: dict[str, Any] | None = None, **more: Any
     ) -> str:
-        """Create `helloworldtask` with a system identity and its credential for the base registry; return its principal.
+        """Create `helloworldtask`, by default with a system identity that is its credential; return its principal.
 
         Args:
             step: The task's step (default: the scenario's).
