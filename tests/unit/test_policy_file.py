@@ -1,0 +1,268 @@
+"""The policy file: what is wrong with it is said by naming the field, and changes are noticed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import policy as policies
+from shared.errors import ConfigurationError
+from shared.policy import Policy, SystemAssigned, UserAssigned
+from tests.builders import TASK_FILE, VALUES, policy_document, replaced, task_document
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "task.yaml").write_text(TASK_FILE)
+    (tmp_path / "outside.yaml").write_text(TASK_FILE)
+    return tmp_path / "policy"
+
+
+def parse(document: Any, folder: Path) -> Policy:
+    return policies.parse(yaml.safe_dump(document), folder, "rebuilds.yaml")
+
+
+def refusal(document: Any, folder: Path) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        parse(document, folder)
+    return str(refused.value)
+
+
+def test_policy_that_ships_with_the_app_is_valid() -> None:
+    policy = policies.load(ROOT / "policy" / "rebuilds.yaml")
+
+    assert [task.name for task in policy.tasks] == ["helloworldtask"]
+
+
+def test_policy_is_read_with_its_task_file_and_defaults(folder: Path) -> None:
+    policy = parse(policy_document(), folder)
+
+    (task,) = policy.tasks
+    assert policy.base_registry == "mybaseregistry"
+    assert policy.identity == UserAssigned(type="UserAssigned", name="myACRTasksId", resource_group="myResourceGroup")
+    assert base64.b64decode(task.encoded).decode() == TASK_FILE
+    assert task.values == VALUES
+    assert (task.timeout, task.platform.os, task.platform.architecture) == (3600, "Linux", "amd64")
+
+
+def test_system_assigned_identity_needs_nothing_more(folder: Path) -> None:
+    document = policy_document(identity={"type": "SystemAssigned"})
+
+    assert parse(document, folder).identity == SystemAssigned(type="SystemAssigned")
+
+
+def test_everything_about_a_task_can_be_said(folder: Path) -> None:
+    special = task_document(
+        rebuildOn=["node:15-*", "base/python:3.1[123]"],
+        timeout=28800,
+        platform={"os": "Linux", "architecture": "arm64"},
+        values=None,
+    )
+
+    (task,) = parse(policy_document(special), folder).tasks
+
+    assert (task.timeout, task.platform.architecture, task.values) == (28800, "arm64", {})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("baseRegistry", ..., "baseRegistry"),
+        ("baseRegistry", "base", "baseRegistry"),
+        ("baseRegistry", "my-base-registry", "baseRegistry"),
+        ("baseRegistry", "mybaseregistry.azurecr.io", "baseRegistry"),
+        ("baseRegistry", 12345, "baseRegistry"),
+        ("identity", ..., "identity"),
+        ("identity", {}, "identity"),
+        ("identity", "SystemAssigned", "identity"),
+        ("identity.type", "None", "identity"),
+        ("identity.name", ..., "identity.name"),
+        ("identity.name", "id", "identity.name"),
+        ("identity.name", "-id-", "identity.name"),
+        ("identity.resourceGroup", ..., "identity.resourceGroup"),
+        ("identity.resourceGroup", "", "identity.resourceGroup"),
+        ("identity.resourceGroup", "x" * 91, "identity.resourceGroup"),
+        ("identity", {"type": "SystemAssigned", "name": "x"}, "identity.name"),
+        ("tasks", ..., "tasks"),
+        ("tasks", [], "tasks"),
+        ("tasks", {}, "tasks"),
+        ("tasks", ["helloworldtask"], "tasks.0"),
+        ("tasks.0.name", ..., "tasks.0.name"),
+        ("tasks.0.name", "task", "tasks.0.name"),
+        ("tasks.0.name", "x" * 51, "tasks.0.name"),
+        ("tasks.0.name", "hello world", "tasks.0.name"),
+        ("tasks.0.file", ..., "tasks.0.file"),
+        ("tasks.0.file", 7, "tasks.0.file"),
+        ("tasks.0.rebuildOn", ..., "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", [], "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", "node:15", "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", [15], "tasks.0.rebuildOn.0"),
+        ("tasks.0.rebuildOn", ["node"], "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", ["node:"], "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", ["base*/node:15"], "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", ["Node:15"], "tasks.0.rebuildOn"),
+        ("tasks.0.rebuildOn", ["node:15 alpine"], "tasks.0.rebuildOn"),
+        ("tasks.0.registries", ..., "tasks.0.registries"),
+        ("tasks.0.registries", {}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"base-image-rebuilds": True}, "tasks.0.registries.tags.base-image-rebuilds"),
+        ("tasks.0.registries", {"names": ["myregistry"]}, "tasks.0.registries.names"),
+        ("tasks.0.values", {"port": 8080}, "tasks.0.values.port"),
+        ("tasks.0.values", {"my-value": "x"}, "tasks.0.values"),
+        ("tasks.0.values", {"1st": "x"}, "tasks.0.values"),
+        ("tasks.0.values", {"registryName": "x"}, "tasks.0.values"),
+        ("tasks.0.values", {"baseDigest": "x"}, "tasks.0.values"),
+        ("tasks.0.values", {"image": "$(reboot)"}, "tasks.0.values"),
+        ("tasks.0.timeout", 299, "tasks.0.timeout"),
+        ("tasks.0.timeout", 28801, "tasks.0.timeout"),
+        ("tasks.0.timeout", "an hour", "tasks.0.timeout"),
+        ("tasks.0.platform", {"os": "linux"}, "tasks.0.platform.os"),
+        ("tasks.0.platform", {"architecture": "s390x"}, "tasks.0.platform.architecture"),
+        ("tasks.0.trigger", {}, "tasks.0.trigger"),
+        ("base_registries", "x", "base_registries"),
+    ],
+)
+def test_wrong_member_is_named(path: str, value: Any, field: str, folder: Path) -> None:
+    said = refusal(replaced(policy_document(), path, value), folder)
+
+    assert said.startswith("rebuilds.yaml is wrong. ")
+    assert re.search(rf" {re.escape(field)}(\.0)?: ", said), said
+
+
+def test_everything_that_is_wrong_is_named_at_once(folder: Path) -> None:
+    said = refusal({"baseRegistry": "x", "tasks": [task_document(timeout=1, values={"image": "a b"})]}, folder)
+
+    for field in ("baseRegistry: ", "identity: ", "tasks.0.timeout: ", "tasks.0.values: "):
+        assert field in said
+
+
+@pytest.mark.parametrize("second", ["helloworldtask", "HelloWorldTask"])
+def test_two_tasks_of_one_name_are_refused(second: str, folder: Path) -> None:
+    said = refusal(policy_document(task_document(), task_document(name=second)), folder)
+
+    assert "tasks: two tasks are called 'helloworldtask'" in said
+
+
+@pytest.mark.parametrize("name", ["../outside.yaml", "sub/../../outside.yaml", "/etc/hostname", ".."])
+def test_task_file_outside_the_policys_folder_is_refused(name: str, folder: Path) -> None:
+    said = refusal(policy_document(task_document(file=name)), folder)
+
+    assert f"tasks.0.file: {name!r} lies outside the policy's folder" in said
+
+
+def test_link_to_a_task_file_outside_the_policys_folder_is_refused(folder: Path) -> None:
+    (folder / "link.yaml").symlink_to(folder.parent / "outside.yaml")
+
+    assert "lies outside the policy's folder" in refusal(policy_document(task_document(file="link.yaml")), folder)
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "", ".", "nul\0.yaml", "x" * 300])
+def test_task_file_that_cannot_be_read_is_named(name: str, folder: Path) -> None:
+    said = refusal(policy_document(task_document(name="second"), task_document(file=name)), folder)
+
+    assert f"tasks.1.file: {name!r} cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"steps: [", "is not YAML"),
+        (b"- {{.Values.image}}: 1", "is not YAML"),
+        (b"until: 2026-13-45\nsteps: [{cmd: bash}]", "is not YAML"),
+        (b"\xff\xfe\xfd", "cannot be read"),
+        (b"", "has no steps"),
+        (b"FROM node:15", "has no steps"),
+        (b"- build: .", "has no steps"),
+        (b"version: v1.1.0", "has no steps"),
+        (b"steps: []", "has no steps"),
+        (b"steps: build", "has no steps"),
+    ],
+)
+def test_task_file_that_is_no_task_is_refused(content: bytes, problem: str, folder: Path) -> None:
+    (folder / "task.yaml").write_bytes(content)
+
+    said = refusal(policy_document(), folder)
+
+    assert "tasks.0.file: 'task.yaml'" in said
+    assert problem in said
+
+
+@pytest.mark.parametrize("text", ["tasks: [", "a: b: c", "\x00", "a: 2026-13-45", "a: 0b_", "[" * 3000, "!!python/x 1"])
+def test_text_that_is_no_yaml_is_refused(text: str, folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^rebuilds\.yaml is not YAML"):
+        policies.parse(text, folder, "rebuilds.yaml")
+
+
+@pytest.mark.parametrize("document", [None, [], ["tasks"], "tasks", 7])
+def test_policy_that_is_no_mapping_is_refused(document: Any, folder: Path) -> None:
+    assert "must be a mapping with baseRegistry, identity and tasks" in refusal(document, folder)
+
+
+@given(st.text())
+def test_any_other_text_is_refused_in_our_words(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="^policy"):
+        policies.parse(text, ROOT / "policy")
+
+
+def write(path: Path, text: str, at: float) -> None:
+    path.write_text(text)
+    os.utime(path, (at, at))
+
+
+def test_policy_is_read_again_when_it_or_a_task_file_changes(folder: Path) -> None:
+    path = folder / "rebuilds.yaml"
+    write(path, yaml.safe_dump(policy_document()), at=1000)
+    first = policies.load(path)
+    assert policies.load(path) is first
+
+    write(path, yaml.safe_dump(policy_document(task_document(timeout=600))), at=2000)
+    assert policies.load(path).tasks[0].timeout == 600
+
+    write(folder / "task.yaml", TASK_FILE.replace("-t ", "--no-cache -t "), at=3000)
+    assert "--no-cache" in policies.load(path).tasks[0].content
+
+
+def test_policy_may_leave_a_task_file_behind(folder: Path) -> None:
+    path = folder / "rebuilds.yaml"
+    write(path, yaml.safe_dump(policy_document()), at=1000)
+    policies.load(path)
+
+    (folder / "task.yaml").rename(folder / "renamed.yaml")
+    write(path, yaml.safe_dump(policy_document(task_document(file="renamed.yaml"))), at=2000)
+
+    assert policies.load(path).tasks[0].file == "renamed.yaml"
+
+
+def test_policy_that_breaks_is_loud_until_it_is_mended(folder: Path) -> None:
+    path = folder / "rebuilds.yaml"
+    write(path, yaml.safe_dump(policy_document()), at=1000)
+    policies.load(path)
+
+    write(path, "tasks: []", at=2000)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"rebuilds\.yaml is wrong"):
+            policies.load(path)
+
+    write(path, yaml.safe_dump(policy_document()), at=3000)
+    assert policies.load(path).base_registry == "mybaseregistry"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_policy_that_cannot_be_read_names_the_setting(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "rebuilds.yaml"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(ConfigurationError, match=r"rebuilds\.yaml cannot be read.*GROUNDSWELL_POLICY"):
+        policies.load(path)
