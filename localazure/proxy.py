@@ -59,6 +59,9 @@ class Proxy:
             await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             log.debug("tunnel broke", exc_info=True)
+        except asyncio.CancelledError:
+            # Only `stop` cancels. Before Python 3.12 asyncio's streams complain of a connection task that ends so.
+            log.debug("tunnel cut")
         finally:
             writer.close()
             with contextlib.suppress(OSError):

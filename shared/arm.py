@@ -217,9 +217,8 @@ class Arm:
         """Return what a tag points to now, or None if the tag does not exist."""
         with _doing(f"look up {image.name} in {registry.name}"):
             try:
-                found = await self._clients.images(registry.login_server).get_tag_properties(
-                    image.repository, image.tag
-                )
+                async with self._clients.images(registry.login_server) as client:
+                    found = await client.get_tag_properties(image.repository, image.tag)
             except ResourceNotFoundError:
                 return None
         if not found.digest:

@@ -105,16 +105,11 @@ class Clients:
         )
 
     def images(self, login_server: str) -> ContainerRegistryClient:
-        """Return the client for a registry's images."""
+        """Return a new client for a registry's images; use it as a context manager: `close` leaves a part open."""
         from azure.containerregistry.aio import ContainerRegistryClient
 
-        return self._once(
-            "images",
-            login_server,
-            lambda: ContainerRegistryClient(
-                f"https://{login_server}", self.credential(), audience=self._settings.registry_audience, retry_total=1
-            ),
-        )
+        audience = self._settings.registry_audience
+        return ContainerRegistryClient(f"https://{login_server}", self.credential(), audience=audience, retry_total=1)
 
     def queues(self) -> QueueServiceClient:
         """Return the client for the app's storage queues."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -133,7 +133,11 @@ def write_app(directory: Path, source: str, host_json: Mapping[str, Any] | None 
     return directory
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], seconds: float = 15) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], seconds: float = ...) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], seconds: float = ...) -> T: ...
+async def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:
     """Call until the result is true, and return it.
 
     Raises:
@@ -142,7 +146,7 @@ async def eventually(check: Callable[[], T | Awaitable[T]], seconds: float = 15)
     deadline = time.monotonic() + seconds
     while True:
         result = check()
-        value: T = await result if isinstance(result, Awaitable) else result
+        value = await result if isinstance(result, Awaitable) else result
         if value:
             return value
         assert time.monotonic() < deadline, f"not true within {seconds} s: {value!r}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conftest import SUBSCRIPTION, Reply
 from tests.functions_host import FunctionsHost, eventually
-from tests.integration.world import BASE, GROUP, ROOT, TASKS, TEAM, World, registry_id
+from tests.integration.world import BASE, GROUP, ROOT, TEAM, World, registry_id
 
 SITE = f"{GROUP}/providers/Microsoft.Web/sites/groundswell"
 EVENT_GRID = "2022-06-15"
@@ -27,16 +27,11 @@ class Company:
         options: dict[str, Any] = {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
         return await self.world.owner.request(method, f"{self.host.url}/api{path}", headers=headers, **options)
 
-    async def runs(self, registry: str = TEAM) -> list[dict[str, Any]]:
-        """Return the runs of a registry, newest first."""
-        reply = await self.world.owner.arm("GET", f"{registry_id(registry)}/runs", api_version=TASKS)
-        return [run["properties"] for run in reply.body["value"]]
-
     async def runs_ended(self, count: int, registry: str = TEAM) -> list[dict[str, Any]]:
         """Wait until a registry has had this many runs and all have ended; return them, newest first."""
 
         async def ended() -> list[dict[str, Any]]:
-            runs = await self.runs(registry)
+            runs = await self.world.runs(registry)
             done = all(run["status"] not in ("Queued", "Started", "Running") for run in runs)
             return runs if len(runs) >= count and done else []
 
@@ -55,9 +50,9 @@ class Company:
     async def ready(self, registry: str = TEAM) -> dict[str, Any]:
         """Wait until the API says that all conditions of a registry hold; return what it says."""
 
-        async def shown() -> dict[str, Any] | None:
+        async def shown() -> dict[str, Any]:
             reply = await self.api("GET", f"/registries/{registry}")
-            return reply.body if reply.status == 200 and all(t.get("ready") for t in reply.body["tasks"]) else None
+            return reply.body if reply.status == 200 and all(t.get("ready") for t in reply.body["tasks"]) else {}
 
         body: dict[str, Any] = await eventually(shown)
         return body

@@ -10,7 +10,7 @@ import pytest
 from localazure.azure import Azure
 from tests.azurite import Azurite
 from tests.conftest import Client
-from tests.integration.world import BASE, GROUP, World, create_app
+from tests.integration.world import BASE, GROUP, World, deploy
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,10 @@ async def world(
     body = {"location": "eastus", "sku": {"name": "Standard"}}
     path = f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/{BASE}"
     await owner.arm("PUT", path, body, api_version="2026-09-01-preview")
-    app = await create_app(azure, owner)
+    app = azure.identity.create_app("groundswell")
+    roles = await deploy(owner, app)
     monkeypatch.setenv("IDENTITY_HEADER", app.header)
-    world = World(azure, owner, app, tmp_path, azurite.connection_string)
+    world = World(azure, owner, app, tmp_path, azurite.connection_string, roles)
+    await world.clear_queues()
     yield world
     await world.services.close()

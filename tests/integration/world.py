@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import secrets
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.core.pipeline import PipelineRequest
+from azure.storage.queue.aio import QueueServiceClient
 
 from localazure.azure import Azure
+from localazure.journal import Fault
 from localazure.registry.images import build_image
 from localazure.state import App
 from shared import settings
+from shared.messages import REBUILD_REQUESTS, RUN_CHECKS
 from shared.services import Services
 from tests.conftest import SUBSCRIPTION, Client, Reply
+from tests.functions_host import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = f"{SUBSCRIPTION}/resourceGroups/myResourceGroup"
@@ -60,13 +71,28 @@ class World:
     app: App
     folder: Path
     storage: str
+    roles: dict[str, str]
     table: str = field(default_factory=lambda: f"ledger{secrets.token_hex(8)}")
     services: Services = field(init=False)
+    delays: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Connect the app."""
         self.write_policy()
-        self.services = Services(settings.load(self.settings))
+        self._connect(self.settings)
+
+    def _connect(self, values: dict[str, str]) -> None:
+        self.services = Services(settings.load(values))
+        # Azurite knows only real time, so the wire makes delayed messages visible at once and notes their delays.
+        queues = QueueServiceClient.from_connection_string(self.storage, raw_request_hook=self._hurry)
+        self.services.clients._made["queues", ""] = queues
+
+    def _hurry(self, request: PipelineRequest[Any]) -> None:
+        http, url = request.http_request, urlsplit(request.http_request.url)
+        query = dict(parse_qsl(url.query))
+        if http.method == "POST" and url.path.endswith("/messages") and query.get("visibilitytimeout", "0") != "0":
+            self.delays.append((url.path.split("/")[-2], int(query["visibilitytimeout"])))
+            http.url = urlunsplit(url._replace(query=urlencode({**query, "visibilitytimeout": "0"})))
 
     @property
     def settings(self) -> dict[str, str]:
@@ -79,6 +105,11 @@ class World:
             "GROUNDSWELL_FLEET_CACHE_SECONDS": "0",
             "GROUNDSWELL_LEDGER_TABLE": self.table,
         }
+
+    async def reconnect(self, **changes: str) -> None:
+        """Start the app's services afresh, with other settings."""
+        await self.services.close()
+        self._connect({**self.settings, **changes})
 
     def write_policy(self, identity: str = USER_ASSIGNED, text: str = POLICY) -> None:
         """Write the policy and its task file."""
@@ -126,6 +157,61 @@ class World:
         reply = await self.owner.arm("GET", path, api_version=ROLES, **{"$filter": f"principalId eq '{principal}'"})
         return [item["properties"] for item in reply.body["value"]]
 
+    async def clear_queues(self) -> None:
+        """Empty the app's queues, which all tests share."""
+        for queue in (REBUILD_REQUESTS, RUN_CHECKS, f"{REBUILD_REQUESTS}-poison", f"{RUN_CHECKS}-poison"):
+            with contextlib.suppress(ResourceNotFoundError):
+                await self.services.clients.queues().get_queue_client(queue).clear_messages()
+
+    async def take(self, queue: str) -> list[dict[str, Any]]:
+        """Take all messages out of a queue."""
+        client, taken = self.services.clients.queues().get_queue_client(queue), []
+        with contextlib.suppress(ResourceNotFoundError):
+            async for message in client.receive_messages(max_messages=32):
+                taken.append(json.loads(base64.b64decode(message.content)))
+                await client.delete_message(message)
+        return taken
+
+    @staticmethod
+    def encode(message: dict[str, Any]) -> bytes:
+        """Return a message's body."""
+        return json.dumps(message).encode()
+
+    async def is_gone(self, resource_id: str) -> bool:
+        """Tell whether a resource does not exist any more."""
+        return (await self.owner.arm("GET", resource_id)).status == 404
+
+    async def waiting(self, queue: str) -> int:
+        """Return how many messages a queue holds, the delayed ones included."""
+        with contextlib.suppress(ResourceNotFoundError):
+            found = await self.services.clients.queues().get_queue_client(queue).get_queue_properties()
+            return int(found.approximate_message_count or 0)
+        return 0
+
+    async def run(self, run_id: str, registry: str = TEAM) -> dict[str, Any]:
+        """Wait until a run has ended and return its properties."""
+
+        async def ended() -> dict[str, Any]:
+            path = f"{registry_id(registry)}/runs/{run_id}"
+            properties: dict[str, Any] = (await self.arm("GET", path, api_version=TASKS)).body["properties"]
+            return properties if "finishTime" in properties else {}
+
+        return await eventually(ended)
+
+    async def runs(self, registry: str = TEAM) -> list[dict[str, Any]]:
+        """Return the runs of a registry, newest first."""
+        reply = await self.arm("GET", f"{registry_id(registry)}/runs", api_version=TASKS)
+        return [run["properties"] for run in reply.body["value"]]
+
+    async def ledger(self, prefix: str, registry: str = TEAM) -> list[dict[str, Any]]:
+        """Return the ledger's rows of a registry whose key starts so."""
+        rows = await self.services.ledger.rows(registry)
+        return [dict(row) for row in rows if row["RowKey"].startswith(prefix)]
+
+    def fault(self, **fault: Any) -> None:
+        """Disturb the app's next matching request."""
+        self.azure.front.faults.append(Fault(caller=self.app.name, **fault))
+
     def app_calls(self, since: int = 0, **match: str) -> list[str]:
         """Return what the app asked of Azure since a journal number, e.g. `PUT Microsoft.…/tasks/write`."""
         entries = self.azure.journal.since(since, caller=self.app.name, host="management.azure.com", **match)
@@ -140,12 +226,12 @@ class World:
         ]
 
 
-async def create_app(azure: Azure, owner: Client) -> App:
-    """Create the app's identity with the roles of infra/app-roles.json."""
-    app = azure.identity.create_app("groundswell")
+async def deploy(owner: Client, app: App) -> dict[str, str]:
+    """Give the app the roles of infra/app-roles.json; return the assignments' ids by the roles' names there."""
     scopes = {"teamSubscriptions": SUBSCRIPTION, "identityResourceGroup": GROUP, "baseRegistry": registry_id(BASE)}
     roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
-    for number, role in enumerate(roles):
+    made = {}
+    for role in roles:
         if role["scope"] not in scopes:
             continue  # storage is Azurite's, which has no roles
         properties = {
@@ -154,7 +240,8 @@ async def create_app(azure: Azure, owner: Client) -> App:
             "roleDefinitionId": f"{SUBSCRIPTION}{AUTHORIZATION}/roleDefinitions/{role['roleDefinitionId']}",
             **{key: role[key] for key in ("condition", "conditionVersion") if key in role},
         }
-        path = f"{scopes[role['scope']]}{AUTHORIZATION}/roleAssignments/00000000-0000-4000-9000-{number:012}"
+        path = f"{scopes[role['scope']]}{AUTHORIZATION}/roleAssignments/{uuid.uuid4()}"
         reply = await owner.arm("PUT", path, {"properties": properties}, api_version=ROLES)
-        assert reply.status == 201, reply.text
-    return app
+        assert reply.status == 201 or reply.body["error"]["code"] == "RoleAssignmentExists", reply.text
+        made[role["name"]] = path
+    return made
