@@ -80,6 +80,7 @@ class Execution:
         # A quick build is not a task file: it has no network, and its errors lack a prefix.
         prefix = "" if step["type"] == "Docker" else "failed to unmarshal task before running: "
         task, aliases = self._load()
+        await self._work()
         try:
             logins = credentials.resolve(self._azure, self._registry, self._definition)
         except RunFailed as error:
