@@ -108,3 +108,34 @@ def replaced(document: Any, path: str, value: Any) -> Any:
     else:
         place[int(last) if isinstance(place, list) else last] = value
     return document
+
+
+def task_answer(body: dict[str, Any], *, details: bool = False) -> dict[str, Any]:
+    """A task as Azure answers it: read-only members added, and the credentials' values hidden unless asked for."""
+    answer = replaced(body, "properties.provisioningState", "Succeeded")
+    answer = replaced(answer, "properties.creationDate", "2026-11-10T06:55:10.4018602+00:00")
+    answer["properties"]["step"]["baseImageDependencies"] = [
+        {
+            "type": "Runtime",
+            "registry": "mybaseregistry.azurecr.io",
+            "repository": "baseimages/node",
+            "tag": "15-alpine",
+            "digest": "sha256:1",
+        }
+    ]
+    if not details:
+        answer["properties"]["credentials"]["customRegistries"] = dict.fromkeys(
+            answer["properties"]["credentials"]["customRegistries"]
+        )
+    if "userAssignedIdentities" in answer["identity"]:
+        inner = {"principalId": IDENTITY.principal_id, "clientId": IDENTITY.client_id}
+        answer["identity"]["userAssignedIdentities"] = {IDENTITY.id.replace("resourceGroups", "resourcegroups"): inner}
+    else:
+        answer["identity"] |= {"principalId": IDENTITY.principal_id, "tenantId": "9e4d17a2-6b83-4c5f-a1d0-38f27c6e5b94"}
+    return {
+        "id": f"{registry_id('myregistry')}/tasks/helloworldtask",
+        "name": "helloworldtask",
+        "type": "Microsoft.ContainerRegistry/registries/tasks",
+        "systemData": {"lastModifiedAt": "2026-11-10T06:55:09.1441046+00:00"},
+        **answer,
+    }

@@ -211,7 +211,7 @@ def test_policy_that_is_no_mapping_is_refused(document: Any, folder: Path) -> No
 
 @given(st.text())
 def test_any_other_text_is_refused_in_our_words(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="^policy"):
+    with pytest.raises(ConfigurationError, match=r"^policy"):
         policies.parse(text, ROOT / "policy")
 
 
