@@ -223,7 +223,7 @@ class Arm:
                 return None
         if not found.digest:
             raise PermanentError(f"{registry.name} does not say what {image.name} points to.")
-        return found.digest
+        return str(found.digest)
 
 
 def _json(model: Any) -> dict[str, Any]:

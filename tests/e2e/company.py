@@ -38,6 +38,25 @@ class Company:
         runs: list[dict[str, Any]] = await eventually(ended)
         return runs
 
+    def task_writes(self) -> list[dict[str, Any]]:
+        """Return the app's writes of tasks, as the journal has them."""
+        return list(self.world.azure.journal.since(caller=self.world.app.name, operation=".*/tasks/write"))
+
+    async def deliver(self, function: str, event: dict[str, Any]) -> int:
+        """Deliver an event to a function as Event Grid does; return the status of the answer."""
+        url = f"{self.host.url}/runtime/webhooks/eventgrid"
+        query = {"functionName": function, "code": self.host.ready["eventGridKey"]}
+        headers = {"aeg-event-type": "Notification"}
+        return (await self.world.owner.request("POST", url, params=query, json=[event], headers=headers)).status
+
+    async def unsubscribe(self) -> None:
+        """Take the event subscriptions away, so that only what a test does happens."""
+        for name in ("base", "subscription"):
+            topic = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/{name}"
+            reply = await self.world.arm("GET", f"{topic}/eventSubscriptions", api_version=EVENT_GRID)
+            for subscription in reply.body["value"]:
+                await self.world.arm("DELETE", subscription["id"], api_version=EVENT_GRID)
+
     async def logged(self, text: str) -> str:
         """Wait until the host has logged a text; return that line."""
 

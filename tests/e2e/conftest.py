@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.company import Company, wire
 from tests.functions_host import FunctionsHost
 from tests.integration.conftest import azurite, world
-from tests.integration.world import ROOT, World
+from tests.integration.world import OPTED_IN, ROOT, TEAM, World
 
 __all__ = ["azurite", "world"]
 
@@ -25,3 +25,12 @@ async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
     with FunctionsHost(ROOT, environment, ("--settings", str(tmp_path / "settings.json"))) as host:
         await wire(world, host)
         yield Company(world, host)
+
+
+@pytest.fixture
+async def bystanders(company: Company) -> Company:
+    """A company whose registries are of every kind, with no base image pushed."""
+    await company.unsubscribe()
+    for name, tags in {TEAM: OPTED_IN, "notselected": {}, "pausedteam": {"base-image-rebuilds": "paused"}}.items():
+        await company.world.create_registry(name, tags=tags)
+    return company

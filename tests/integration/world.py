@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline import PipelineRequest
 from azure.storage.queue.aio import QueueServiceClient
 
@@ -171,6 +171,18 @@ class World:
                 taken.append(json.loads(base64.b64decode(message.content)))
                 await client.delete_message(message)
         return taken
+
+    async def send(self, queue: str, body: bytes) -> None:
+        """Put a message into a queue."""
+        client = self.services.clients.queues().get_queue_client(queue)
+        with contextlib.suppress(ResourceExistsError):
+            await client.create_queue()
+        await client.send_message(base64.b64encode(body).decode())
+
+    async def runs_anywhere(self) -> list[str]:
+        """Return the ids of all runs of all registries."""
+        kind = "Microsoft.ContainerRegistry/registries/runs"
+        return [resource.id for resource in self.azure.state.of_type(kind)]
 
     @staticmethod
     def encode(message: dict[str, Any]) -> bytes:
