@@ -44,7 +44,6 @@ def login_refused(text: str) -> bool:
 def failure_line(text: str) -> str:
     """Return the line of a log that says best why the run failed, or ""."""
     lines = [line.strip() for line in text.splitlines() if _ERROR_LINE.search(line)]
-    lines = [line for line in lines if not line.startswith("Run ID:")] or lines
     return lines[0][:500] if lines else ""
 
 
