@@ -137,7 +137,7 @@ def write_app(directory: Path, source: str, host_json: Mapping[str, Any] | None 
 async def eventually(check: Callable[[], Awaitable[T]], seconds: float = ...) -> T: ...
 @overload
 async def eventually(check: Callable[[], T], seconds: float = ...) -> T: ...
-async def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:
+async def eventually(check: Callable[[], Any], seconds: float = 60) -> Any:
     """Call until the result is true, and return it.
 
     Raises:
