@@ -105,4 +105,5 @@ def retry_after(error: HttpResponseError) -> float | None:
 def _brief(error: AzureError) -> str:
     # The SDK's own text says ARM's code and message twice over.
     said = getattr(getattr(error, "error", None), "message", None) or error.message or error
-    return " ".join(str(said).split())[:300]
+    # ARM names the action that is missing on a linked resource some 500 characters into its message.
+    return " ".join(str(said).split())[:700]

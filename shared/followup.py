@@ -42,9 +42,12 @@ def login_refused(text: str) -> bool:
 
 
 def failure_line(text: str) -> str:
-    """Return the line of a log that says best why the run failed, or ""."""
-    lines = [line.strip() for line in text.splitlines() if _ERROR_LINE.search(line)]
-    return lines[0][:500] if lines else ""
+    """Return the line of a log that says best why the run failed, or "".
+
+    The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
+    """
+    lines = [line.strip()[:500] for line in text.splitlines() if line.strip()]
+    return next((line for line in lines[-7:] if _ERROR_LINE.search(line)), "")
 
 
 async def follow(services: Services, check: RunCheck) -> Verdict:

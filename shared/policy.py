@@ -227,16 +227,20 @@ def parse(text: str, folder: Path, source: str = "policy") -> Policy:
     document = _yaml(text, source)
     if not isinstance(document, dict):
         raise ConfigurationError(f"{source} must be a mapping with baseRegistry, identity and tasks.")
+    tasks = document.get("tasks")
+    for index, task in enumerate(tasks if isinstance(tasks, list) else []):
+        if isinstance(task, dict) and "content" in task:
+            raise ConfigurationError(f"{source} is wrong. tasks.{index}.content: is read from the file, not given.")
     try:
         policy = Policy.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(f"{_path(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
         raise ConfigurationError(f"{source} is wrong. {problems}") from error
-    tasks = tuple(
+    complete = tuple(
         task.model_copy(update={"content": _task_file(folder, task.file, f"{source}: tasks.{index}.file")})
         for index, task in enumerate(policy.tasks)
     )
-    return policy.model_copy(update={"tasks": tasks})
+    return policy.model_copy(update={"tasks": complete})
 
 
 def _path(location: tuple[int | str, ...]) -> str:
