@@ -5,7 +5,7 @@
 #   make test PYTHON=python3.12 VENV=.venv-3.12
 VENV ?= .venv
 PYTHON ?=
-# More arguments for pytest, as in: make test ARGS="-k poison --no-cov"
+# More arguments for pytest or the conformance run, as in: make test ARGS="-k poison --no-cov"
 ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -13,6 +13,8 @@ STAGE := scripts/stage
 UV_VERSION := 0.13.9
 PYTHON_PACKAGES := $(VENV)/.installed
 NODE_PACKAGES := node_modules/.installed
+CONFORMANCE_VENV := .venv-conformance
+CLIENTS := $(CONFORMANCE_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -43,6 +45,17 @@ azure: setup ## Start the local Azure alone and print its environment (Ctrl-C en
 test: setup ## Run the tests with coverage
 	@$(PY) -m pytest --cov $(ARGS)
 
+# Real clients against the local Azure. They are installed beside the project: the Azure CLI pins other packages than
+# the app does, and skopeo is Debian's. Where skopeo cannot be installed, its rows say so.
+.PHONY: conformance skopeo
+conformance: setup $(CLIENTS) skopeo ## Run the real Azure CLI and container clients against the local Azure
+	@$(PY) -m conformance $(ARGS)
+
+skopeo:
+	@command -v skopeo >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || \
+	    $(STAGE) "skopeo" sh -c 'install="apt-get install --yes --no-install-recommends skopeo"; \
+	        $$install || { apt-get update && $$install; }' || true
+
 .PHONY: check check-format check-lint check-types check-imports check-requirements
 check: check-format check-lint check-types check-imports check-requirements ## Run every static check
 
@@ -69,7 +82,7 @@ format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the li
 .PHONY: requirements
 requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned requirements*.txt (UPGRADE=1: newest versions)
 	@$(STAGE) "uv" $(PY) -m pip install "uv==$(UV_VERSION)"
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-dev conformance/requirements; do \
 	    $(STAGE) "$$name.txt" $(PY) -m uv pip compile $$name.in --output-file $$name.txt $(if $(UPGRADE),--upgrade) \
 	        --universal --python-version 3.11 --annotation-style line --custom-compile-command "make requirements" \
 	        --no-emit-index-url --no-emit-find-links || exit; \
@@ -100,4 +113,9 @@ $(NODE_PACKAGES): package.json package-lock.json
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && command -v npm >/dev/null || \
 	    { echo "Node 20 or newer with npm is needed, for Azurite." >&2; exit 1; }
 	@$(STAGE) "Azurite" npm ci
+	@touch $@
+
+$(CLIENTS): conformance/requirements.txt | $(PY)
+	@$(STAGE) "virtual environment $(CONFORMANCE_VENV)" $(PY) -m venv $(CONFORMANCE_VENV)
+	@$(STAGE) "Azure CLI" $(CONFORMANCE_VENV)/bin/python -m pip install --disable-pip-version-check --requirement $<
 	@touch $@

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 OUR_TOP_LEVEL_NAMES = frozenset(
-    ("demo", "function_app", "handlers", "infra", "localazure", "policy", "scripts", "shared", "tests")
+    ("conformance", "demo", "function_app", "handlers", "infra", "localazure", "policy", "scripts", "shared", "tests")
 )
 _ADDRESS = re.compile(r"://|--(?:extra-)?index|--find-links|(?:^|\s)/")
 
@@ -100,7 +100,7 @@ def _same(one: Requirement, other: Requirement) -> bool:
 
 def problems() -> Iterator[str]:
     """Yield everything that is wrong with the lists of this project and the packages installed beside it."""
-    for name in ("requirements", "requirements-dev"):
+    for name in ("requirements", "requirements-dev", "conformance/requirements"):
         wanted, pinned = ((ROOT / f"{name}{suffix}").read_text(encoding="utf-8") for suffix in (".in", ".txt"))
         yield from (f"{name}.txt: {problem}" for problem in check_pins(pinned))
         yield from (f"{name}.in: {problem}" for problem in check_agreement(wanted, pinned))

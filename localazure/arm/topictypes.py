@@ -24,7 +24,7 @@ TOPIC_TYPES: dict[str, tuple[str, str, list[str]]] = {
     REGISTRY: (
         "Microsoft.ContainerRegistry",
         "/subscriptions/<subscriptionId>/resourceGroups/<resourceGroupName>/providers/"
-        "Microsoft.ContainerRegistry/registries/<name>",
+        "Microsoft.ContainerRegistry/registries/<registryName>",
         [f"Microsoft.ContainerRegistry.{e}" for e in ("ImagePushed", "ImageDeleted", "ChartPushed", "ChartDeleted")],
     ),
     "Microsoft.Resources.Subscriptions": (
