@@ -238,9 +238,9 @@ class World:
         ]
 
 
-async def deploy(owner: Client, app: App) -> dict[str, str]:
+async def deploy(owner: Client, app: App, base: str = registry_id(BASE)) -> dict[str, str]:
     """Give the app the roles of infra/app-roles.json; return the assignments' ids by the roles' names there."""
-    scopes = {"teamSubscriptions": SUBSCRIPTION, "identityResourceGroup": GROUP, "baseRegistry": registry_id(BASE)}
+    scopes = {"teamSubscriptions": SUBSCRIPTION, "identityResourceGroup": GROUP, "baseRegistry": base}
     roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
     made = {}
     for role in roles:

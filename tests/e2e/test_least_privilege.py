@@ -1,0 +1,157 @@
+"""The app with exactly the roles of infra/app-roles.json: they are enough in every mode, and each of them is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from shared.messages import REBUILD_REQUESTS
+from tests.e2e.company import Company
+from tests.functions_host import eventually
+from tests.integration.world import BASE, OPTED_IN, ROLES, ROOT, SYSTEM_ASSIGNED, TEAM, World, deploy, registry_id
+
+LEGACY, ABAC = "LegacyRegistryPermissions", "AbacRepositoryPermissions"
+RUNS = f"/registries/{TEAM}/runs"
+
+# Role → modes of base and team registry in which the app needs it, and what Azure refuses without it.
+NEEDED = {
+    "tasks": (LEGACY, LEGACY, r"write task helloworldtask of myregistry: 403 AuthorizationFailed"),
+    "grantPull": (LEGACY, LEGACY, r"assign AcrPull on mybaseregistry: 403 AuthorizationFailed"),
+    "grantPush": (LEGACY, ABAC, r"assign Container Registry Repository Writer on myregistry: 403 AuthorizationFailed"),
+    "createIdentity": (LEGACY, LEGACY, r"create identity myACRTasksId in resource group myResourceGroup: 403"),
+    "assignIdentity": (
+        LEGACY, LEGACY, r"write task helloworldtask of myregistry: 403 LinkedAuthorizationFailed.*/assign/action",
+    ),
+}  # fmt: skip
+# Without these a run still starts, but nobody knows from which content.
+LOOK_UPS = {"lookUpImagesAbac"}
+# These repeat what another role gives.
+SPARE = {"lookUpImages"}
+
+
+async def prepare(world: World, base: str, team: str) -> None:
+    """Create a team registry that opts in, beside a base registry that has its image."""
+    mode = {"properties": {"roleAssignmentMode": base}}
+    await world.arm("PATCH", registry_id(BASE), mode, api_version="2026-09-01-preview")
+    await world.push()
+    # The push is over before there is anybody to rebuild, so that one request follows, for the registry.
+    await eventually(lambda: world.azure.eventgrid.pending == 0)
+    await world.create_registry(TEAM, tags=OPTED_IN, properties={"roleAssignmentMode": team})
+
+
+async def take_away(world: World, *roles: str) -> None:
+    for role in roles:
+        await world.arm("DELETE", world.roles[role], api_version=ROLES)
+
+
+def refusals(world: World) -> list[str]:
+    """Return what Resource Manager refused to the app."""
+    entries = world.azure.journal.since(caller=world.app.name, host="management.azure.com", status="40[13]")
+    return [f"{entry['method']} {entry['operation']}" for entry in entries]
+
+
+def test_what_every_role_is_for_is_proved_here() -> None:
+    roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
+    # Azurite, which has no roles, stands for the storage account.
+    assert {role["name"] for role in roles if role["scope"] != "storageAccount"} == {*NEEDED, *LOOK_UPS, *SPARE}
+
+
+@pytest.mark.parametrize("team", [LEGACY, ABAC], ids=["team-legacy", "team-abac"])
+@pytest.mark.parametrize("base", [LEGACY, ABAC], ids=["base-legacy", "base-abac"])
+@pytest.mark.parametrize("identity", ["user-assigned", "system-assigned"])
+async def test_registry_is_onboarded_and_rebuilt_in_every_mode(
+    company: Company, identity: str, base: str, team: str
+) -> None:
+    world = company.world
+    if identity == "system-assigned":
+        world.write_policy(SYSTEM_ASSIGNED)
+    await prepare(world, base, team)
+    await company.ready()
+    await company.runs_ended(1)
+    digest = await world.push("two")
+    await company.runs_ended(2)
+    asked = await company.api("POST", RUNS, {})
+    assert asked.status == 202, asked.text
+    runs = await company.runs_ended(3)
+    assert [run["status"] for run in runs] == ["Succeeded"] * 3
+    shown = await company.api("GET", f"/registries/{TEAM}")
+    assert shown.body["runs"][0]["baseImage"].endswith(digest)
+    assert refusals(world) == []
+
+
+@pytest.mark.parametrize("role", NEEDED)
+async def test_missing_role_sets_the_request_aside_with_its_reason_and_is_named_to_callers(
+    company: Company, role: str
+) -> None:
+    world, (base, team, refused) = company.world, NEEDED[role]
+    await take_away(world, role)
+    await prepare(world, base, team)
+    reason = rf"Could not {refused}.*Give the app's identity the role named in infra/app-roles\.json"
+
+    poison: list[dict[str, Any]] = await eventually(lambda: world.take(f"{REBUILD_REQUESTS}-poison"))
+    assert [message["registry"] for message in poison] == [registry_id(TEAM)]
+    (row,) = await world.ledger("request|")
+    assert row["outcome"] == "NotPermitted"
+    assert re.match(reason, row["reason"]), row["reason"]
+    assert await world.runs() == []
+
+    problem = await company.api("POST", RUNS, {})
+    assert (problem.status, problem.headers["Content-Type"]) == (502, "application/problem+json")
+    assert problem.body["title"] == "Azure does not permit this to Groundswell"
+    assert re.match(reason, problem.body["detail"]), problem.body["detail"]
+
+    await deploy(world.owner, world.app)
+    assert (await company.api("POST", RUNS, {})).status == 202
+    (run,) = await company.runs_ended(1)
+    assert run["status"] == "Succeeded"
+
+
+async def test_missing_look_up_role_starts_the_run_and_warns_that_its_base_content_is_unknown(company: Company) -> None:
+    world = company.world
+    await take_away(world, *LOOK_UPS)
+    await prepare(world, ABAC, LEGACY)
+    warning = await company.logged("base image not looked up")
+    assert "Could not look up baseimages/node:15-alpine in mybaseregistry: 401" in warning
+    assert "infra/app-roles.json" in warning
+    (run,) = await company.runs_ended(1)
+    assert run["status"] == "Succeeded"
+    shown = await company.api("GET", f"/registries/{TEAM}")
+    assert shown.body["runs"][0]["baseImage"] == "baseimages/node:15-alpine"
+
+
+async def test_right_to_assign_roles_includes_looking_up_images_of_a_registry_without_abac(company: Company) -> None:
+    """Role Based Access Control Administrator contains `*/read`, and so `registries/pull/read`."""
+    world = company.world
+    await take_away(world, *SPARE)
+    await prepare(world, LEGACY, LEGACY)
+    await company.runs_ended(1)
+    shown = await company.api("GET", f"/registries/{TEAM}")
+    assert shown.body["runs"][0]["baseImage"].startswith("baseimages/node:15-alpine@sha256:")
+
+
+async def test_log_is_refused_with_its_reason_when_the_tasks_role_is_missing(company: Company) -> None:
+    await prepare(company.world, LEGACY, LEGACY)
+    (run,) = await company.runs_ended(1)
+    await take_away(company.world, "tasks")
+    problem = await company.api("GET", f"{RUNS}/{run['runId']}/logs")
+    assert problem.status == 502
+    assert problem.body["detail"].startswith(f"Could not find the log of run {run['runId']} of myregistry: 403")
+
+
+async def test_event_fails_loudly_without_roles_and_is_delivered_again_when_they_are_back(company: Company) -> None:
+    world = company.world
+    await prepare(world, LEGACY, LEGACY)
+    await company.runs_ended(1)
+    await take_away(world, *world.roles)
+    await world.push("two")
+    line = await company.logged("Failed after")
+    assert "NotPermitted: Could not list the registries of subscription" in line
+    assert "infra/app-roles.json" in line
+    assert len(await world.runs()) == 1
+
+    await deploy(world.owner, world.app)
+    world.azure.clock.advance(60)
+    assert [run["status"] for run in await company.runs_ended(2)] == ["Succeeded"] * 2
