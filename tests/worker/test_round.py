@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from localazure.state import DEFAULT_SUBSCRIPTION
 from tests.functions_host import eventually
 from tests.integration.world import BASE, OPTED_IN, TEAM, World
 from tests.worker.conftest import Queues
-from tests.worker.worker import Reply, Worker, needs_worker
+from tests.worker.payloads import EVENT_FUNCTIONS
+from tests.worker.worker import APP, Reply, Worker, needs_worker
 
 pytestmark = needs_worker
 
+EVENTS = APP / "tests/events"
+SUBSCRIPTION_OF_EVENTS = "3f6b8d1e-52c4-4a7e-9b0d-6c1f2a8e7d35"
 HERE = {"registry": TEAM}
 
 
@@ -76,6 +82,29 @@ async def test_created_registry_is_onboarded_and_gets_its_first_run(world: World
     (request,) = event.messages
     assert (await worker.queue("rebuild_requested", request)).error == ""
     assert [run["task"] for run in await world.runs()] == ["helloworldtask"]
+
+
+async def test_real_payloads_are_understood_and_their_personal_data_never_logged(world: World, worker: Worker) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    acted_on, log = set(), ""
+    for path in sorted(EVENTS.glob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        event = json.loads(re.sub(SUBSCRIPTION_OF_EVENTS, DEFAULT_SUBSCRIPTION, text, flags=re.IGNORECASE))
+        for function in EVENT_FUNCTIONS:
+            reply = await worker.event_grid(function, event)
+            assert reply.error == "", path.stem
+            log += reply.log
+            if reply.messages:
+                acted_on.add((function, path.stem))
+    images = ["", "_cloudevents", "_index", "_regional_endpoint", "_replica", "_v1"]
+    images += ["_without_digest", "_without_media_type", "_without_request"]
+    registries = ["created", "updated", "written_in_other_casing"]
+    assert acted_on == {
+        *(("base_image_pushed", f"image_pushed{name}") for name in images),
+        *(("team_registry_changed", f"registry_{name}") for name in registries),
+    }
+    assert "contoso" not in log.lower()
+    assert "gildong" not in log.lower()
 
 
 async def test_run_asked_for_over_http_can_be_watched_at_its_location(world: World, worker: Worker) -> None:
