@@ -33,7 +33,7 @@ demo: setup ## Play the whole scenario on a local Azure, with a timeline
 
 .PHONY: up
 up: setup ## Start everything and leave it running to play with (Ctrl-C ends it)
-	@$(PY) -m demo up
+	@$(PY) -m demo up $(ARGS)
 
 .PHONY: azure
 azure: setup ## Start the local Azure alone and print its environment (Ctrl-C ends it)

@@ -37,6 +37,8 @@ async def play(timeline: Timeline, options: list[Option]) -> int:
 
 async def up(timeline: Timeline, option: Option) -> int:
     """Start everything, show what happens and leave it running; return the exit status."""
+    summary.introduce(timeline)
+    timeline.title(f" Groundswell with a {option.value} identity ")
     async with running(option, playground.PORTS) as world:
         try:
             await playground.stay(Story(world, timeline))
@@ -68,7 +70,8 @@ async def _until_signal(work: Coroutine[None, None, int]) -> int:
     try:
         return await task
     except asyncio.CancelledError:
-        return 128 + received[0] if received else 1
+        print("\nStopped; nothing is left running.")
+        return 128 + received[0]
 
 
 def _arguments() -> argparse.Namespace:

@@ -42,7 +42,6 @@ async def stay(story: Story) -> None:
         Unexpected: Something did not start, or ended.
     """
     world, timeline = story.world, story.timeline
-    timeline.title(f" Groundswell with a {world.option.value} identity ")
     (port,) = free_ports(PORTS.host)
     await story.begin(port)
     timeline.flush()

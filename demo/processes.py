@@ -14,6 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STOP_SECONDS = 8.0
+# What a developer's shell may say about another Azure or another Groundswell.
+_FOREIGN = ("AZURE_", "AzureWebJobs", "GROUNDSWELL_", "IDENTITY_", "MSI_")
 
 
 class CannotStart(Exception):
@@ -35,9 +37,10 @@ class Processes:
     def start(
         self, name: str, command: list[str], environment: Mapping[str, str] | None = None, folder: Path = ROOT
     ) -> None:
-        """Start a child on loopback business, in a session of its own: Ctrl-C reaches only the demo, which ends it."""
+        """Start a child, in a session of its own: Ctrl-C reaches only the demo, which ends all children."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
         # Whatever a child cannot clean up any more goes with the demo's own folder.
-        variables = {**os.environ, **(environment or {}), "TMPDIR": str(self._folder)}
+        variables = {**inherited, **(environment or {}), "TMPDIR": str(self._folder)}
         with self.log_file(name).open("wb") as log:
             self._children[name] = subprocess.Popen(
                 command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -103,6 +106,8 @@ def free_ports(*wanted: int) -> list[int]:
     try:
         for port in wanted:
             sockets.append(socket.socket())
+            # As servers do: connections that are long over do not keep a port.
+            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 sockets[-1].bind(("127.0.0.1", port))
             except OSError:

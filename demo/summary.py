@@ -13,9 +13,11 @@ from demo.story import Calls, Result
 from demo.timeline import Actor, Timeline
 from demo.world import GRANT_DELAY, Unexpected
 
-# Requests to Resource Manager of the nine commands of the walk-through (identity create and three times show, task
-# create, acr show, role assignment create, task credential add, task run), counted with azure-cli 2.91.0.
-SCRIPT_CALLS, SCRIPT_WRITES = 19, 8
+# Requests to Resource Manager that the walk-through's nine commands make (identity create and three times show, task
+# create, acr show, role assignment create, task credential add, task run). Counted in localazure's journal: start
+# `make up`, run them with azure-cli 2.91.0 on a registry of their own, and read /control/journal.
+SCRIPT_CALLS, SCRIPT_WRITES = 21, 8
+RUN_CALLS, RUN_WRITES = 5, 3
 _LOG_LINES = 15
 
 
@@ -66,8 +68,9 @@ def conclude(timeline: Timeline, results: list[Result], seconds: float) -> None:
     timeline.console.print()
     timeline.console.print(_comparison(results))
     timeline.console.print(
-        f"The commands' requests were counted with azure-cli 2.91.0: {SCRIPT_CALLS} for each registry, "
-        f"{SCRIPT_WRITES} of them\nPUT, PATCH or POST. A write here is any request but a GET, starting a run included.",
+        "The az commands are those of Microsoft's walk-through: identity create, three times identity show, task "
+        "create, acr show, role assignment create, task credential add, task run. Counted with azure-cli 2.91.0 on "
+        "this local Azure. A write is any request but a GET, so starting a run is one.",
         style="dim",
     )
     timeline.console.print()
@@ -109,9 +112,9 @@ def _comparison(results: list[Result]) -> Table:
         table.add_row(f"Groundswell, {result.option.value}", str(len(result.first)),
                       str(_count(result.first, writes=True)), "a tag on the registry")  # fmt: skip
     table.add_row("the nine az commands", str(SCRIPT_CALLS), str(SCRIPT_WRITES), "a person, for every registry")
-    for result in results[:1]:
-        table.add_row("each later rebuild, Groundswell", str(len(result.rebuild)),
-                      str(_count(result.rebuild, writes=True)), "a push")  # fmt: skip
+    later = results[0].rebuild
+    table.add_row("a later rebuild, Groundswell", str(len(later)), str(_count(later, writes=True)), "a push")
+    table.add_row("a later rebuild, az acr task run", str(RUN_CALLS), str(RUN_WRITES), "a person, every time")
     return table
 
 

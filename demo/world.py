@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import shlex
 import shutil
 import tempfile
@@ -124,7 +125,9 @@ class World:
         settings.write_text('{"IsEncrypted": false, "Values": {"FUNCTIONS_WORKER_RUNTIME": "python"}}')
         command = python("localazure.functions", "--app", str(ROOT), "--port", str(port), "--settings", str(settings),
                          "--ready-file", str(ready), "--log-format", "json", "--grace", "1")  # fmt: skip
-        self.processes.start(HOST, command, {**self.app["environment"], **self.app_settings()})
+        # Short, because people type it; it opens nothing but this host on loopback.
+        key = {"LOCALAZURE_FUNCTIONS_FUNCTION_KEY": secrets.token_hex(5)}
+        self.processes.start(HOST, command, {**self.app["environment"], **self.app_settings(), **key})
 
         async def told() -> dict[str, Any]:
             if not ready.exists():
