@@ -103,7 +103,8 @@ class Cloud:
             raise Refused(status, f"localazure answered {status} to {method} {path}: {str(answer).strip()}")
         return answer
 
-    async def _token(self, resource: str = "https://management.azure.com") -> str:
+    async def token(self, resource: str = "https://management.azure.com") -> str:
+        """Get a token for a service from the managed-identity endpoint."""
         query = urlencode({"api-version": "2019-08-01", "resource": resource})
         headers = {"X-IDENTITY-HEADER": self.environment["IDENTITY_HEADER"]}
         _, _, answer = await self.local("GET", f"{self.environment['IDENTITY_ENDPOINT']}?{query}", None, headers)
@@ -115,7 +116,7 @@ class Cloud:
         Raises:
             Refused: It answered with an error, whose code and message are the text.
         """
-        headers = {"Authorization": f"Bearer {await self._token()}"}
+        headers = {"Authorization": f"Bearer {await self.token()}"}
         parameters = {"api-version": _version(path), **query}
         url = f"https://management.azure.com{path}"
         async with self.session.request(method, url, params=parameters, json=body, headers=headers) as response:
@@ -166,7 +167,7 @@ class Cloud:
     async def docker(self, registry: str) -> RegistryClient:
         """Return a client of a registry's data plane that signs in as the owner does."""
         login_server = (await self.arm("GET", registry_id(registry)))["properties"]["loginServer"]
-        return RegistryClient(self.session, login_server, lambda: self._token("https://containerregistry.azure.net"))
+        return RegistryClient(self.session, login_server, lambda: self.token("https://containerregistry.azure.net"))
 
     async def push_base_image(self, text: str) -> str:
         """Push a base image as its owner's pipeline would, and return its digest."""

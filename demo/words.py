@@ -11,7 +11,7 @@ from demo.timeline import Actor, Line
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")
 _FIELD = "groundswell."
-_ERROR = re.compile(r"\bfailed to\b|\berror\b|\bdenied\b", re.IGNORECASE)
+_ERROR = re.compile(r"\b(failed to|error|denied|unauthorized)\b", re.IGNORECASE)
 _KINDS = {"userAssignedIdentities": "identity", "tasks": "task"}
 # What a run's log says too much of: the file system, the layers and the digests that nobody asked for.
 _NOISE = re.compile(
