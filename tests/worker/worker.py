@@ -130,18 +130,19 @@ class Worker:
         """Deliver an event, which is never more than one at a time."""
         return await self._invoke(name, protos.TypedData(json=json.dumps(event)))
 
-    async def queue(self, name: str, body: str) -> Reply:
-        """Deliver a message, decoded from base64, with the metadata of its first delivery."""
+    async def queue(self, name: str, body: str | bytes) -> Reply:
+        """Deliver a message, decoded from base64, with the metadata of its first delivery; bytes if it is no text."""
         now = datetime.now(UTC)
         times = {"InsertionTime": now, "ExpirationTime": now + timedelta(days=7), "NextVisibleTime": now}
+        data = protos.TypedData(bytes=body) if isinstance(body, bytes) else protos.TypedData(string=body)
         metadata = {
-            "QueueTrigger": protos.TypedData(string=body),
+            "QueueTrigger": data,
             "Id": protos.TypedData(string=str(uuid.uuid4())),
             "PopReceipt": protos.TypedData(string="AgAAAAMAAAAAAAAA"),
             "DequeueCount": protos.TypedData(json="1"),
             **{key: protos.TypedData(json=json.dumps(moment.isoformat())) for key, moment in times.items()},
         }
-        return await self._invoke(name, protos.TypedData(string=body), metadata)
+        return await self._invoke(name, data, metadata)
 
     async def http(
         self,
