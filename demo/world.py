@@ -174,7 +174,9 @@ async def running(option: Option, ports: Ports | None = None) -> AsyncIterator[W
 
 async def _start(ports: Ports, folder: Path, processes: Processes) -> tuple[dict[str, str], str]:
     """Start Azurite and localazure; return the environment of Azure's clients and the storage's connection string."""
-    blob, queue, table, proxy, control = free_ports(ports.blob, ports.queue, ports.table, ports.proxy, ports.control)
+    blob, queue, table = free_ports(ports.blob, ports.queue, ports.table)
+    # localazure finds free ports by itself, which nobody can take in between.
+    proxy, control = (free_ports(port)[0] if port else 0 for port in (ports.proxy, ports.control))
     # It writes a configuration file into its current folder even when the data are in memory.
     processes.start(AZURITE, azurite({"blob": blob, "queue": queue, "table": table}), folder=folder)
     exports = folder / "azure.env"
