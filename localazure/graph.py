@@ -7,6 +7,7 @@ identity has no directory permission unless it is given one, so only users, the 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -161,7 +162,7 @@ class Graph:
                 "preferredLanguage": None, "surname": None, "userPrincipalName": principal.name,
             }  # fmt: skip
         group = re.sub("/resourceGroups/", "/resourcegroups/", principal.resource_id, flags=re.IGNORECASE)
-        mark = base64.b64encode(principal.object_id.encode()).decode()
+        mark = base64.b64encode(hashlib.sha256(principal.object_id.encode()).digest()).decode()
         return {
             "id": principal.object_id, **dict.fromkeys(_NULLS), "accountEnabled": True,
             "alternativeNames": [f"isExplicit={principal.explicit}", group] if group else [],

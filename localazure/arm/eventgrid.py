@@ -14,7 +14,7 @@ from localazure.arm import topictypes
 from localazure.arm.gateway import Answer, Call
 from localazure.errors import ArmError
 from localazure.eventgrid.endpoints import destination_of
-from localazure.eventgrid.subscription import MEMBERS, invalid, settled
+from localazure.eventgrid.subscription import MEMBERS, invalid, settled, unsettled
 from localazure.state import Resource, new_guid
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Provider:
         kind = CHILD if child else EXTENSION
         subscription_id = f"{parent}/eventSubscriptions/{name}" if child else f"{parent}/providers/{kind}/{name}"
         types = topictypes.event_types(source)
-        return await self._store(call, Resource(subscription_id, kind, name, properties=settled(sent, types)))
+        return await self._store(call, Resource(subscription_id, kind, name, properties=settled(sent, types)), sent)
 
     async def patch_subscription(self, call: Call) -> Answer:
         """Change some members; unlike in PUT they stand at the top of the body."""
@@ -215,9 +215,9 @@ class Provider:
         changed = {**existing.properties, **{member: body[member] for member in MEMBERS if member in body}}
         types = topictypes.event_types(source)
         return await self._store(call, Resource(existing.id, existing.type, existing.name,
-                                                properties=settled(changed, types)))  # fmt: skip
+                                                properties=settled(changed, types)), body)  # fmt: skip
 
-    async def _store(self, call: Call, subscription: Resource) -> Answer:
+    async def _store(self, call: Call, subscription: Resource, sent: dict[str, Any]) -> Answer:
         destination = destination_of(subscription.properties)
         if destination.kind == "AzureFunction":
             # https://learn.microsoft.com/azure/event-grid/security-authorization: write access to a handler that is
@@ -226,7 +226,9 @@ class Provider:
         await self._azure.eventgrid.endpoints.validate(subscription, subscription.properties["eventDeliverySchema"])
         state = "Updating" if call.existed else "Creating"
         self._azure.state.put(subscription)
-        return Answer(201, self._view(subscription, state), self._operation(call, "global", "azure-asyncoperation"))
+        view = self._view(subscription, state)
+        view["properties"] = unsettled(view["properties"], sent)
+        return Answer(201, view, self._operation(call, "global", "azure-asyncoperation"))
 
     async def get_full_url(self, call: Call) -> Answer:
         """Answer the webhook's URL with its query, which may hold a key."""

@@ -193,6 +193,7 @@ class Gateway:
             "strict-transport-security": "max-age=31536000; includeSubDomains", "x-content-type-options": "nosniff",
             "x-ms-request-id": new_guid(),
             "x-ms-correlation-request-id": request.headers.get("x-ms-correlation-request-id") or new_guid(),
+            "x-ms-routing-request-id": f"LOCALAZURE:{self._azure.clock.now():%Y%m%dT%H%M%SZ}:{new_guid()}",
         }  # fmt: skip
         try:
             answer = await self._dispatch(request, headers)

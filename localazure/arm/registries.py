@@ -72,6 +72,7 @@ _SINCE = {
     "regionalEndpointHostNames": ("2026-01-01", ""),
     "endpointProtocol": ("2026-01-01", ""),
     "writableCacheRepos": ("2026-09-01", ""),
+    "virtualNetworkRules": ("2026-09-01", ""),
 }
 
 
@@ -113,6 +114,8 @@ def view(resource: Resource, api_version: str) -> dict[str, Any]:
     properties = {name: value for name, value in resource.properties.items() if _knows(api_version, name)}
     policies = resource.properties["policies"]
     properties["policies"] = {name: value for name, value in policies.items() if _knows(api_version, name)}
+    if rules := resource.properties.get("networkRuleSet"):
+        properties["networkRuleSet"] = {name: value for name, value in rules.items() if _knows(api_version, name)}
     shown: dict[str, Any] = {"sku": resource.sku, "type": TYPE, "id": resource.id, "name": resource.name,
                              "location": resource.location, "tags": resource.tags or {}}  # fmt: skip
     if resource.identity is not None:

@@ -19,12 +19,20 @@ _RESOURCE_EVENTS = [
     for end in ("Success", "Failure", "Cancel")
 ]  # fmt: skip
 REGISTRY = "Microsoft.ContainerRegistry.Registries"
+# Topic type → its title and description.
+_TITLES = {
+    REGISTRY: ("Azure Container Registry", "Azure Container Registry service events"),
+    "Microsoft.Resources.Subscriptions": (
+        "Azure Subscriptions", "Resource management events under an Azure subscription",
+    ),
+    "Microsoft.Resources.ResourceGroups": ("Resource Groups", "Resource management events under a resource group."),
+}  # fmt: skip
 TOPIC_TYPES: dict[str, tuple[str, str, list[str]]] = {
     # name: provider, format of the source's id, event types
     REGISTRY: (
         "Microsoft.ContainerRegistry",
         "/subscriptions/<subscriptionId>/resourceGroups/<resourceGroupName>/providers/"
-        "Microsoft.ContainerRegistry/registries/<registryName>",
+        "Microsoft.ContainerRegistry/registries/<name>",
         [f"Microsoft.ContainerRegistry.{e}" for e in ("ImagePushed", "ImageDeleted", "ChartPushed", "ChartDeleted")],
     ),
     "Microsoft.Resources.Subscriptions": (
@@ -78,11 +86,11 @@ def event_types(source: str) -> list[str]:
 
 
 def _topic_type_view(name: str) -> dict[str, Any]:
-    provider, source_format, _ = TOPIC_TYPES[name]
+    (provider, source_format, _), (title, description) = TOPIC_TYPES[name], _TITLES[name]
     region = "RegionalResource" if name == REGISTRY else "GlobalResource"
     return {
         "properties": {
-            "provider": provider, "displayName": name, "description": f"{provider} events.",
+            "provider": provider, "displayName": title, "description": description,
             "resourceRegionType": region, "provisioningState": "Succeeded", "sourceResourceFormat": source_format,
         },
         "id": f"providers/{PROVIDER}/topicTypes/{name}", "name": name, "type": f"{PROVIDER}/topicTypes",

@@ -35,6 +35,8 @@ def settled(sent: dict[str, Any], all_types: list[str]) -> dict[str, Any]:
     filter_ = dict(sent.get("filter") or {})
     if wrong := filters.check(filter_):
         raise invalid(f"Invalid event subscription request: {wrong}")
+    if not filter_.get("isSubjectCaseSensitive"):
+        filter_.pop("isSubjectCaseSensitive", None)  # Event Grid shows it only if it is true.
     if not filter_.get("includedEventTypes") or filter_["includedEventTypes"] == ["All"]:
         filter_["includedEventTypes"] = list(all_types)
     policy = dict(sent.get("retryPolicy") or {})
@@ -59,6 +61,26 @@ def settled(sent: dict[str, Any], all_types: list[str]) -> dict[str, Any]:
             kept[member] = sent[member]
     _check_dead_letter(kept)
     return kept
+
+
+def unsettled(shown: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties as the answer to a PUT shows them: of the defaults, only the event types are there yet.
+
+    Args:
+        shown: What a later read shows.
+        sent: What the caller sent.
+    """
+    kept = {name: value for name, value in shown.items() if name != "eventDeliverySchema" or name in sent}
+    kept["filter"] = _without(kept["filter"], ("subjectBeginsWith", "subjectEndsWith"), sent.get("filter"))
+    if isinstance(block := kept.get("destination"), dict):
+        asked = (sent.get("destination") or {}).get("properties")
+        sizes = ("maxEventsPerBatch", "preferredBatchSizeInKilobytes")
+        kept["destination"] = {**block, "properties": _without(block["properties"], sizes, asked)}
+    return kept
+
+
+def _without(block: dict[str, Any], defaults: tuple[str, ...], sent: Any) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name not in defaults or name in (sent or {})}
 
 
 def _destination(block: Any) -> dict[str, Any]:
