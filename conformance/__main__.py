@@ -8,11 +8,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
-from conformance import azure_cli
+from conformance import azure_cli, container_clients, recorded
 from conformance.report import Report
 
 CLIENTS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "azure-cli": azure_cli.run,
+    "recorded": recorded.run,
+    "container-clients": container_clients.run,
 }
 
 
