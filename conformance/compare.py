@@ -17,6 +17,7 @@ _MASKS = {
     "<zulu>": rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d(?:{_SEVEN_DIGITS})?Z",
     "<digest>": r"sha256:[0-9a-f]{64}",
     "<run>": r"c[a-z][0-9a-z]+",
+    "<label>": r"[a-z0-9]{16}",
     "<base64>": r"[A-Za-z0-9+/]+={0,2}",
     "<text>": r".+",
 }

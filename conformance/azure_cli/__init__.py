@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 
-from conformance.azure_cli import scenario
+from conformance.azure_cli import events, groundswell, registries, scenario, tasks
 from conformance.azure_cli.az import PROGRAM, Az, Stopped
 from conformance.report import Report
 from conformance.world import Option, azure
@@ -29,9 +30,13 @@ async def run(report: Report) -> None:
     if not PROGRAM.exists():
         report.add("az", "everything", not_run="the Azure CLI is not installed: run `make conformance`")
         return
+    user, system = Option
     await asyncio.gather(
-        _chain(report, "az (user-assigned)", Option.USER_ASSIGNED,
-               lambda az: scenario.play(az, Option.USER_ASSIGNED)),
-        _chain(report, "az (system-assigned)", Option.SYSTEM_ASSIGNED,
-               lambda az: scenario.play(az, Option.SYSTEM_ASSIGNED)),
+        _chain(report, "az (user-assigned)", user, functools.partial(scenario.play, option=user), tasks.play),
+        _chain(report, "az (system-assigned)", system, functools.partial(scenario.play, option=system),
+               registries.play),
+        _chain(report, "az eventgrid", user, events.play),
+        _chain(report, "az and Groundswell (user-assigned)", user, functools.partial(groundswell.play, option=user)),
+        _chain(report, "az and Groundswell (system-assigned)", system,
+               functools.partial(groundswell.play, option=system)),
     )  # fmt: skip
