@@ -1,4 +1,4 @@
-"""Container clients on the base registry: skopeo, and plain HTTP where a client would not try what is forbidden."""
+"""Container clients on the base registry: skopeo, oras, and plain HTTP for what no client would try."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from conformance import world as worlds
 from conformance.report import Report
-from conformance.world import Option, Output, World
+from conformance.world import ROOT, Option, Output, World
 from demo import deployment
 from demo.cloud import ACR_PULL, BASE, BASE_IMAGE, OTHER, REPOSITORY, SUBSCRIPTION, TAG, TEAM, Cloud, registry_id
 from demo.world import NotYet
@@ -22,7 +22,8 @@ from localazure.registry.manifests import OCI_INDEX
 SERVER, OTHER_SERVER = f"{BASE}.azurecr.io", f"{OTHER}.azurecr.io"
 NO_USER = "00000000-0000-0000-0000-000000000000"
 APP = "groundswell"
-SKOPEO, HTTP = "skopeo", "plain HTTP"
+SKOPEO, ORAS, HTTP = "skopeo", "oras", "plain HTTP"
+CLIENTS_PYTHON = ROOT / ".venv-conformance" / "bin" / "python"
 ROLE = "/providers/Microsoft.Authorization/roleAssignments/5d0b7b2e-3c1f-4e57-9a51-5a2f0d6c7e01"
 
 
@@ -105,6 +106,7 @@ async def play(world: World, report: Report) -> None:
     await deployment.create_registry(cloud, TEAM, {"base-image-rebuilds": "enabled"})
     skopeo = Skopeo(world, report, "owner")
     await push_and_pull(world, report, skopeo)
+    await artifacts(world, report)
     await refuse(world, report, skopeo)
     await confine(world, report)
 
@@ -159,6 +161,22 @@ async def push_and_pull(world: World, report: Report, skopeo: Skopeo) -> None:
     await skopeo.is_refused("inspect a deleted image", "inspect", mirror, says="unknown")
     await skopeo.is_refused("inspect a tag that does not exist", "inspect", f"docker://{SERVER}/{REPOSITORY}:none",
                             says=r'manifest unknown: manifest tagged by \"none\" is not found')  # fmt: skip
+
+
+async def artifacts(world: World, report: Report) -> None:
+    """Push and pull what is no image, with oras."""
+    if not CLIENTS_PYTHON.exists():
+        report.add(ORAS, "everything", not_run="oras is not installed: run `make conformance`")
+        return
+    docker = await world.cloud.docker(OTHER)
+    command = [str(CLIENTS_PYTHON), str(ROOT / "conformance" / "oras_client.py"), OTHER_SERVER]
+    token = (await docker.refresh_token()).encode()
+    output = await worlds.run(command, world.cloud.environment, folder=world.folder, stdin=token)
+    if output.status:
+        report.add(ORAS, "everything", [f"exit status {output.status}: {output.last_words}"])
+        return
+    for what, wrong in json.loads(output.out).items():
+        report.add(ORAS, what, [wrong] if wrong else [])
 
 
 async def rebuilt(world: World, report: Report, count: int, digest: str, what: str) -> None:
