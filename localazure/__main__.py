@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import errno
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -19,7 +20,7 @@ from localazure.proxy import AZURE_SUFFIXES
 
 HELP = """\
 A local Azure on loopback. It prints the environment for Azure clients as `export NAME=value` lines on stdout and runs
-until Ctrl-C (SIGINT) or SIGTERM.
+until Ctrl-C (SIGINT), SIGTERM or SIGHUP.
 """
 
 SUMMARY = """\
@@ -81,7 +82,8 @@ async def _run(args: argparse.Namespace) -> None:
     azure = Azure(Clock(args.clock_scale))
     azure.rbac.delay = timedelta(seconds=args.rbac_delay)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # SIGHUP: the terminal was closed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     written = False
     try:
@@ -89,11 +91,16 @@ async def _run(args: argparse.Namespace) -> None:
         lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in azure.environment().items())
         if args.env_file:
             try:
-                args.env_file.write_text(lines)
+                _write_private(args.env_file, lines)
             except OSError as error:
                 raise CannotStart(f"{args.env_file} cannot be written: {error.strerror}") from error
             written = True
-        print(lines, end="", flush=True)
+        try:
+            print(lines, end="", flush=True)
+        except BrokenPipeError as error:
+            # What could not be written would be tried again, and reported again, when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise CannotStart("nobody reads its standard output") from error
         source = f". {shlex.quote(str(args.env_file))}" if args.env_file else "paste the export lines above"
         print(SUMMARY.format(
             hosts=", ".join(("*" if host[0] == "." else "") + host for host in AZURE_SUFFIXES),
@@ -105,6 +112,13 @@ async def _run(args: argparse.Namespace) -> None:
         await azure.stop()
         if written:
             args.env_file.unlink(missing_ok=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read: the environment holds the secret of an identity."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
 
 
 async def _start(azure: Azure, args: argparse.Namespace) -> None:

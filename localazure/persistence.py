@@ -86,8 +86,8 @@ class Store:
         try:
             # For the owner only: the secrets of the apps' identities are kept too.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._objects.mkdir(exist_ok=True)
-            self._lock: IO[str] = (folder / "lock").open("w")
+            self._objects.mkdir(mode=0o700, exist_ok=True)
+            self._lock: IO[str] = open(folder / "lock", "w", opener=_private)  # noqa: SIM115 - held as long as the directory is ours
         except OSError as error:
             raise StoreError(f"{folder} cannot be used to keep the state: {error.strerror}") from error
         try:
@@ -176,10 +176,15 @@ class Store:
                 file.unlink(missing_ok=True)
 
 
+def _private(path: str, flags: int) -> int:
+    """Open a file so that, if it is new, only its owner can read it, whoever may look into the directory."""
+    return os.open(path, flags, 0o600)
+
+
 def _replace(path: Path, body: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with open(part, "wb", opener=_private) as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())

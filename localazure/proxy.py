@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 
 log = logging.getLogger("localazure.proxy")
 
@@ -19,11 +20,15 @@ AZURE_SUFFIXES = (
     "graph.microsoft.com",
     "login.microsoftonline.com",
 )
+_HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+\.?")
 
 
 def is_azure(host: str) -> bool:
-    """Tell whether this host name belongs to the Azure that is served here."""
-    host = host.lower().rstrip(".")
+    """Tell whether this host name belongs to the Azure that is served here; one final dot is part of a full name."""
+    host = host.lower()
+    if not _HOST_NAME.fullmatch(host):
+        return False
+    host = host.removesuffix(".")
     return any(host == suffix if not suffix.startswith(".") else host.endswith(suffix) for suffix in AZURE_SUFFIXES)
 
 
@@ -69,7 +74,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        method, target, *_ = head.split("\r\n", 1)[0].split(" ")
+        method, target, *_ = [*head.split("\r\n", 1)[0].split(" "), ""]
         host, _, port = target.rpartition(":")
         if method != "CONNECT" or port != "443" or not is_azure(host):
             log.warning("refused %s %s: not a host of this local Azure", method, target)
