@@ -2,8 +2,15 @@
 
 import azure.functions as func
 
-from handlers import base_image_pushed, rebuild_requested, run_followed, runs_api, team_registry_changed
+from handlers import (
+    base_image_pushed,
+    fan_out_requested,
+    rebuild_requested,
+    run_followed,
+    runs_api,
+    team_registry_changed,
+)
 
 app = func.FunctionApp()
-for module in (base_image_pushed, team_registry_changed, rebuild_requested, run_followed, runs_api):
+for module in (base_image_pushed, team_registry_changed, fan_out_requested, rebuild_requested, run_followed, runs_api):
     app.register_functions(module.blueprint)

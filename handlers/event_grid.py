@@ -18,6 +18,7 @@ def envelope(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
             "topic": event.source,
             "subject": event.subject,
             "eventType": event.type,
+            "eventTime": event.time.isoformat() if event.time else None,
             "data": event.get_json(),
         }
     return {
@@ -25,5 +26,6 @@ def envelope(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
         "topic": event.topic,
         "subject": event.subject,
         "eventType": event.event_type,
+        "eventTime": event.event_time.isoformat() if event.event_time else None,
         "data": event.get_json(),
     }

@@ -2,12 +2,12 @@
 
 import azure.functions as func
 
-from shared import services, work
-
 blueprint = func.Blueprint()
 
 
 @blueprint.queue_trigger(arg_name="message", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
 async def rebuild_requested(message: func.QueueMessage) -> None:
     """Handle a rebuild request."""
+    from shared import services, work
+
     await work.rebuild_requested(services.current(), message.get_body())

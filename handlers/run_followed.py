@@ -2,12 +2,12 @@
 
 import azure.functions as func
 
-from shared import services, work
-
 blueprint = func.Blueprint()
 
 
 @blueprint.queue_trigger(arg_name="message", queue_name="run-checks", connection="AzureWebJobsStorage")
 async def run_followed(message: func.QueueMessage) -> None:
     """Look at a run."""
+    from shared import services, work
+
     await work.run_check(services.current(), message.get_body())

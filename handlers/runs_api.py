@@ -2,39 +2,15 @@
 
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from functools import wraps
-
-# The worker accepts typing.List and not list here (Azure/azure-functions-python-worker#1176).
-from typing import Any, List
+from typing import Any
 
 import azure.functions as func
 
-from shared import operations, services
-from shared.errors import (
-    ConfigurationError,
-    GroundswellError,
-    InvalidInput,
-    NotFound,
-    NotPermitted,
-    NotSelected,
-    PermanentError,
-    TemporaryError,
-)
-
 blueprint = func.Blueprint()
 logger = logging.getLogger("groundswell.runs_api")
-
-# The first class that fits decides; titles are RFC 9457's "short, human-readable summary of the problem type".
-_PROBLEMS: List[Any] = [
-    (InvalidInput, 400, "The request is wrong"),
-    (NotFound, 404, "Not found"),
-    (NotSelected, 409, "Not selected by the policy"),
-    (NotPermitted, 502, "Azure does not permit this to Groundswell"),
-    (TemporaryError, 503, "Azure asks to come back later"),
-    (ConfigurationError, 500, "Groundswell is not configured correctly"),
-    (PermanentError, 502, "Azure refused"),
-]
 
 
 def _json(body: Any, status: int = 200, location: str | None = None) -> func.HttpResponse:
@@ -43,15 +19,27 @@ def _json(body: Any, status: int = 200, location: str | None = None) -> func.Htt
     return func.HttpResponse(text, status_code=status, headers=headers, mimetype="application/json")
 
 
-def _problem(error: GroundswellError) -> func.HttpResponse:
+def _problem(error: Exception) -> func.HttpResponse:
     """Encode an error as application/problem+json (RFC 9457)."""
-    status, title = next((status, title) for kind, status, title in _PROBLEMS if isinstance(error, kind))
+    from shared import errors
+
+    # The first class that fits decides.
+    problems = (
+        (errors.InvalidInput, 400, "The request is wrong"),
+        (errors.NotFound, 404, "Not found"),
+        (errors.NotSelected, 409, "Not selected by the policy"),
+        (errors.NotPermitted, 502, "Azure does not permit this to Groundswell"),
+        (errors.TemporaryError, 503, "Azure asks to come back later"),
+        (errors.ConfigurationError, 500, "Groundswell is not configured correctly"),
+        (errors.PermanentError, 502, "Azure refused"),
+    )
+    status, title = next((status, title) for kind, status, title in problems if isinstance(error, kind))
     body = {"type": "about:blank", "title": title, "status": status, "detail": str(error)}
-    if isinstance(error, InvalidInput) and error.field:
+    if isinstance(error, errors.InvalidInput) and error.field:
         body["field"] = error.field
     headers = {}
-    if isinstance(error, TemporaryError):
-        headers["Retry-After"] = str(int(error.retry_after or 15))
+    if isinstance(error, errors.TemporaryError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after or 15))
     text = json.dumps(body, indent=2) + "\n"
     return func.HttpResponse(text, status_code=status, headers=headers, mimetype="application/problem+json")
 
@@ -61,6 +49,8 @@ def _answer(handler: Callable[..., Awaitable[func.HttpResponse]]) -> Callable[..
 
     @wraps(handler)
     async def answered(*args: Any, **kwargs: Any) -> func.HttpResponse:
+        from shared.errors import GroundswellError
+
         try:
             return await handler(*args, **kwargs)
         except GroundswellError as error:
@@ -76,6 +66,8 @@ def _answer(handler: Callable[..., Awaitable[func.HttpResponse]]) -> Callable[..
 @_answer
 async def start_run(request: func.HttpRequest) -> func.HttpResponse:
     """Rebuild one registry now."""
+    from shared import operations, services
+
     started = await operations.start_run(
         services.current(),
         request.route_params["registry"],
@@ -88,14 +80,24 @@ async def start_run(request: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.route("runs", methods=["POST"], auth_level=func.AuthLevel.FUNCTION, trigger_arg_name="request")
-@blueprint.queue_output(arg_name="requests", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
+@blueprint.queue_output(arg_name="rebuilds", queue_name="fan-outs", connection="AzureWebJobsStorage")
 @_answer
-async def start_fleet(request: func.HttpRequest, requests: func.Out[List[str]]) -> func.HttpResponse:
+async def start_fleet(request: func.HttpRequest, rebuilds: func.Out[str]) -> func.HttpResponse:
     """Rebuild every registry that the policy selects."""
-    messages = await operations.start_fleet(services.current(), request.get_body())
-    if messages:
-        requests.set(messages)
-    return _json({"queued": len(messages)}, 202)
+    from shared import operations, services
+
+    message, count = await operations.start_fleet(services.current(), request.get_body())
+    rebuilds.set(message)
+    return _json({"queued": count}, 202)
+
+
+@blueprint.route("rebuilds/replay", methods=["POST"], auth_level=func.AuthLevel.FUNCTION, trigger_arg_name="request")
+@_answer
+async def replay(request: func.HttpRequest) -> func.HttpResponse:
+    """Put messages that were set aside back into their queues."""
+    from shared import operations, services
+
+    return _json(await operations.replay(services.current()), 202)
 
 
 @blueprint.route(
@@ -104,6 +106,8 @@ async def start_fleet(request: func.HttpRequest, requests: func.Out[List[str]]) 
 @_answer
 async def show_registry(request: func.HttpRequest) -> func.HttpResponse:
     """Show a registry's conditions."""
+    from shared import operations, services
+
     return _json(await operations.show_registry(services.current(), request.route_params["registry"]))
 
 
@@ -116,6 +120,8 @@ async def show_registry(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_run(request: func.HttpRequest) -> func.HttpResponse:
     """Show a run."""
+    from shared import operations, services
+
     run = await operations.show_run(services.current(), request.route_params["registry"], request.route_params["runId"])
     return _json(
         {
@@ -139,5 +145,7 @@ async def show_run(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_log(request: func.HttpRequest) -> func.HttpResponse:
     """Show the log of a run so far."""
+    from shared import operations, services
+
     text = await operations.run_log(services.current(), request.route_params["registry"], request.route_params["runId"])
     return func.HttpResponse(text, mimetype="text/plain", charset="utf-8")

@@ -6,7 +6,6 @@ from typing import List
 import azure.functions as func
 
 from handlers.event_grid import envelope
-from shared import fanout, services
 
 blueprint = func.Blueprint()
 
@@ -15,5 +14,7 @@ blueprint = func.Blueprint()
 @blueprint.queue_output(arg_name="requests", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
 async def team_registry_changed(event: func.EventGridEvent, requests: func.Out[List[str]]) -> None:
     """Queue the onboarding of a registry that the policy selects."""
+    from shared import fanout, services
+
     if messages := await fanout.team_registry_changed(services.current(), envelope(event)):
         requests.set(messages)

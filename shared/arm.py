@@ -12,7 +12,7 @@ import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
 from shared.clients import Clients
-from shared.desired import ROLE_NAMES, Grant, UserIdentity
+from shared.desired import Grant, UserIdentity
 from shared.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure
 from shared.images import BaseImage
 from shared.registries import Registry, from_arm
@@ -48,6 +48,22 @@ class Run:
         return self.status in TERMINAL
 
 
+@dataclass(frozen=True)
+class Assignments:
+    """Role assignments: (principal id, scope, role id), all in lower case, those with a condition left out."""
+
+    entries: frozenset[tuple[str, str, str]]
+
+    def holds(self, principal_id: str, grant: Grant) -> bool:
+        """Tell whether a principal holds a role on a registry, inherited assignments included."""
+        scope = ""
+        for part in ("", *grant.scope.lower().strip("/").split("/")):
+            scope = f"{scope}/{part}".rstrip("/")
+            if (principal_id.lower(), scope, grant.role) in self.entries:
+                return True
+        return False
+
+
 @contextmanager
 def _doing(what: str) -> Iterator[None]:
     try:
@@ -74,6 +90,26 @@ class Arm:
                 return from_arm(_json(await self._clients.registries(subscription).registries.get(group, name)))
             except ResourceNotFoundError:
                 return None
+
+    async def list_tasks(self, subscription: str) -> list[Mapping[str, Any]]:
+        """Return the tasks of all registries of a subscription as Resource Manager lists resources: without content."""
+        from azure.core.rest import HttpRequest
+
+        url: str | None = f"/subscriptions/{subscription}/resources"
+        query = {
+            "api-version": "2024-11-01",
+            "$filter": "resourceType eq 'Microsoft.ContainerRegistry/registries/tasks'",
+        }
+        found: list[Mapping[str, Any]] = []
+        with _doing(f"list the tasks of subscription {subscription}"):
+            while url:
+                request = HttpRequest("GET", url, params=query)
+                response = await self._clients.tasks(subscription).send_request(request)
+                response.raise_for_status()
+                page = response.json()
+                found.extend(page["value"])
+                url, query = page.get("nextLink"), {}
+        return found
 
     async def get_task(self, registry: Registry, name: str) -> Mapping[str, Any] | None:
         """Return a task with its credentials hidden, or None if it does not exist."""
@@ -120,20 +156,19 @@ class Arm:
             )
         return UserIdentity(str(made.id), str(made.client_id), str(made.principal_id))
 
-    async def grants_held(self, registry: Registry, principal_id: str) -> frozenset[Grant]:
-        """Return which of the roles we know a principal holds on a registry, inherited ones included."""
-        held = set()
-        with _doing(f"read the role assignments on {registry.name}"):
-            client = self._clients.authorization(registry.subscription)
-            async for item in client.role_assignments.list_for_scope(
-                registry.id, filter=f"principalId eq '{principal_id}'"
-            ):
-                role = str(item.role_definition_id).rpartition("/")[2].lower()
-                # The filter also returns assignments below the scope; a condition may take back what the role gives.
-                covers = f"{registry.id}/".lower().startswith(f"{str(item.scope).rstrip('/')}/".lower())
-                if role in ROLE_NAMES and covers and not item.condition:
-                    held.add(Grant(registry.id, role))
-        return frozenset(held)
+    async def assignments(self, scope: str, principal_id: str = "") -> Assignments:
+        """Return the role assignments at, above and below a scope: all, or those of one principal."""
+        entries = set()
+        subscription = scope.split("/")[2]
+        with _doing(f"read the role assignments on {scope.rpartition('/')[2]}"):
+            client = self._clients.authorization(subscription)
+            wanted = f"principalId eq '{principal_id}'" if principal_id else None
+            async for item in client.role_assignments.list_for_scope(scope.lstrip("/"), filter=wanted):
+                # A condition may take back what the role gives.
+                if not item.condition:
+                    role = str(item.role_definition_id).rpartition("/")[2]
+                    entries.add((str(item.principal_id).lower(), str(item.scope).rstrip("/").lower(), role.lower()))
+        return Assignments(frozenset(entries))
 
     async def grant(self, grant: Grant, subscription: str, principal_id: str) -> bool:
         """Assign a role; return False if it was assigned already (409 RoleAssignmentExists).
@@ -152,7 +187,7 @@ class Arm:
         )
         try:
             await self._clients.authorization(subscription).role_assignments.create(
-                grant.scope, grant.assignment_name(principal_id), body
+                grant.scope.lstrip("/"), grant.assignment_name(principal_id), body
             )
         except HttpResponseError as error:
             if code_of(error) == "RoleAssignmentExists":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
+from shared.errors import seconds
+from shared.pacing import Pacer
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,8 +41,8 @@ class HandOffThrottling(AsyncRetryPolicy[Any, Any]):
 class Clients:
     """Makes and keeps SDK clients. `close` closes what was made."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, pacer: Pacer) -> None:
+        self._settings, self._pacer = settings, pacer
         self._made: dict[tuple[str, str], Any] = {}
 
     def _once(self, kind: str, key: str, make: Callable[[], _Client]) -> _Client:
@@ -53,7 +57,20 @@ class Clients:
             "base_url": endpoint,
             "credential_scopes": [f"{endpoint}/.default"],
             "retry_policy": HandOffThrottling(retry_total=3, retry_backoff_factor=0.4),
+            "raw_response_hook": self._note_budget,
         }
+
+    def _note_budget(self, response: PipelineResponse[Any, Any]) -> None:
+        """Tell the pacer what Resource Manager says is left of a subscription's writes."""
+        request, headers = response.http_request, response.http_response.headers
+        subscription = re.search(r"/subscriptions/([^/?]+)", request.url)
+        if not subscription or request.method not in ("PUT", "PATCH", "POST"):
+            return
+        remaining = headers.get("x-ms-ratelimit-remaining-subscription-writes")
+        if response.http_response.status_code == 429:
+            self._pacer.throttled(subscription[1], seconds(headers.get("Retry-After")) or 1.0)
+        elif remaining and remaining.isdigit():
+            self._pacer.answered(subscription[1], int(remaining))
 
     def credential(self, client_id: str | None = None) -> DefaultAzureCredential:
         """Return the app's credential: its managed identity in Azure, the developer's sign-in elsewhere."""

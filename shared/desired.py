@@ -6,6 +6,8 @@ Four things: the identity, the task, the grants and the credential on the task
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ ROLE_NAMES = {
 
 SYSTEM = "[system]"
 """How a credential names the task's system-assigned identity."""
+
+SPEC_TAG = "groundswell-spec"
+"""ARM tag of a task that holds the fingerprint of what Groundswell wrote: lists show it."""
 
 _ASSIGNMENT_NAMES = uuid.UUID("8d5f3a4e-6f0b-5c8e-9c53-2f7f0f2b6a11")
 
@@ -91,7 +96,7 @@ def task_body(
     credentials: dict[str, Any] = {"customRegistries": {base.login_server: {"identity": reference}}}
     if team.abac:
         credentials["sourceRegistry"] = {"identity": reference}
-    return {
+    body: dict[str, Any] = {
         "location": team.location,
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity.id: {}}}
         if identity
@@ -109,6 +114,12 @@ def task_body(
             "credentials": credentials,
         },
     }
+    return {**body, "tags": {SPEC_TAG: hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]}}
+
+
+def spec_of(body: Mapping[str, Any]) -> str:
+    """Return the fingerprint that a desired task carries."""
+    return str(body["tags"][SPEC_TAG])
 
 
 def image_values(base: Registry, image: BaseImage | None) -> dict[str, str]:

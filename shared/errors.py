@@ -94,8 +94,13 @@ def from_azure(error: AzureError, doing: str) -> GroundswellError:
 
 
 def retry_after(error: HttpResponseError) -> float | None:
-    """Return the delay in seconds that the answer asks for (`Retry-After` in its seconds form), or None."""
+    """Return the delay in seconds that the answer asks for, or None."""
     header: str | None = getattr(error.response, "headers", {}).get("Retry-After")
+    return seconds(header)
+
+
+def seconds(header: str | None) -> float | None:
+    """Read a `Retry-After` header in its seconds form; None if it is missing or something else."""
     try:
         return max(0.0, float(header)) if header else None
     except ValueError:

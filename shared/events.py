@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeGuard
 
@@ -53,6 +54,8 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not-an-image"
     UNTAGGED = "no-tag"
     ATTACHMENT = "signature-or-referrer"
+    OLDER = "older-than-what-was-pushed-since"
+    REPEATED = "already-asked-for"
     NOT_IN_POLICY = "not-in-policy"
     BASE_REGISTRY = "is-the-base-registry"
     GONE = "registry-gone"
@@ -69,10 +72,15 @@ class Ignored:
 
 @dataclass(frozen=True)
 class ImagePushed:
-    """A tag of the base registry was pushed."""
+    """A tag of the base registry was pushed.
+
+    Attributes:
+        pushed_at: When the registry saw the push, or None if the event does not tell.
+    """
 
     event_id: str
     image: BaseImage
+    pushed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +109,20 @@ def image_pushed(event: Mapping[str, Any], base_registry: str) -> ImagePushed | 
     if registry["name"].lower() != base_registry.lower():
         return Ignored(Reason.OTHER_REGISTRY, registry["name"])
     data = event.get("data")
-    target = data.get("target") if isinstance(data, Mapping) else None
-    if not isinstance(target, Mapping):
+    if not isinstance(data, Mapping) or not isinstance(target := data.get("target"), Mapping):
         return Ignored(Reason.MALFORMED, "data.target is missing")
-    return _pushed_image(event_id, target)
+    return _pushed_image(event_id, target, _moment(data.get("timestamp")) or _moment(event.get("eventTime")))
 
 
-def _pushed_image(event_id: str, target: Mapping[str, Any]) -> ImagePushed | Ignored:
+def _moment(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def _pushed_image(event_id: str, target: Mapping[str, Any], pushed_at: datetime | None) -> ImagePushed | Ignored:
     repository, tag = target.get("repository"), target.get("tag")
     digest, media_type = target.get("digest"), target.get("mediaType")
     if not isinstance(repository, str) or not images.is_repository(repository):
@@ -122,7 +137,7 @@ def _pushed_image(event_id: str, target: Mapping[str, Any]) -> ImagePushed | Ign
         return Ignored(Reason.ATTACHMENT, f"{repository}:{tag}")
     if digest and (not isinstance(digest, str) or not images.is_digest(digest)):
         return Ignored(Reason.MALFORMED, "data.target.digest is no SHA-256 digest")
-    return ImagePushed(event_id, BaseImage(repository, tag, digest or ""))
+    return ImagePushed(event_id, BaseImage(repository, tag, digest or ""), pushed_at)
 
 
 def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -> RegistryChanged | Ignored:

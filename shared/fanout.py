@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import events
-from shared.events import Ignored, Reason
+from shared.events import Ignored, ImagePushed, Reason
 from shared.images import BaseImage
 from shared.logs import Log
-from shared.messages import Cause, Image, RebuildRequest
+from shared.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
 from shared.policy import Policy, Selection, TaskPolicy, select
 from shared.registries import Registry
 from shared.services import Services
 
 log = Log("fanout")
+
+PAGE = 250
+"""How many rebuilds one message of the fan-out asks for: a few seconds' work."""
 
 
 def affected(
@@ -31,22 +36,68 @@ def affected(
     ]
 
 
-async def base_image_pushed(services: Services, event: Mapping[str, Any]) -> list[str]:
-    """Decide on an event of the base registry; return one message for each affected registry and task."""
+def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | None:
+    """Decide on an event of the base registry; return the message that asks for the rebuilds, if any are due."""
     policy = services.policy
     decision = events.image_pushed(event, policy.base_name)
+    if isinstance(decision, ImagePushed) and not policy.builds_on(decision.image):
+        decision = Ignored(Reason.NOT_IN_POLICY, decision.image.name)
     if isinstance(decision, Ignored):
-        return _ignored(event, decision)
-    tasks = policy.builds_on(decision.image)
-    if not tasks:
-        return _ignored(event, Ignored(Reason.NOT_IN_POLICY, decision.image.name))
+        _ignored(event, decision)
+        return None
+    log.info("base image pushed", event_id=decision.event_id, image=decision.image)
+    return FanOut(
+        id=decision.event_id,
+        cause=Cause.BASE_IMAGE_PUSHED,
+        image=Image.of(decision.image),
+        pushed_at=decision.pushed_at,
+        requested_at=services.now(),
+    ).encode()
+
+
+async def fan_out(services: Services, message: FanOut) -> None:
+    """Ask for the rebuilds of one page of the fleet; a crash in between repeats that page, which builds nothing twice.
+
+    The order is that of the registries' hashes: it stays the same from page to page and mixes the subscriptions, so
+    that a small one does not wait behind a large one.
+    """
+    policy = services.policy
+    image = message.image.to_domain() if message.image else None
+    tasks = policy.builds_on(image) if image else policy.tasks
+    if image and not message.after and (refusal := await _not_due(services, message, image, tasks)):
+        _ignored({"id": message.id}, refusal)
+        return
     fleet = await services.fleet.registries()
-    messages = [
-        _request(services, decision.event_id, registry, task, Cause.BASE_IMAGE_PUSHED, decision.image)
-        for registry, task in affected(policy, tasks, fleet)
-    ]
-    log.info("base image pushed", event_id=decision.event_id, image=decision.image, requests=len(messages))
-    return messages
+    pairs = sorted(((_order(*pair), *pair) for pair in affected(policy, tasks, fleet)), key=lambda pair: pair[0])
+    page = [pair for pair in pairs if pair[0] > message.after][:PAGE]
+    await services.queues.send_all(
+        REBUILD_REQUESTS, [_request(services, message, registry, task) for _, registry, task in page]
+    )
+    log.info("rebuilds asked for", event_id=message.id, image=image, requests=len(page), of=len(pairs))
+    if page and page[-1][0] != pairs[-1][0]:
+        await services.queues.send(FAN_OUTS, message.model_copy(update={"after": page[-1][0]}))
+
+
+async def _not_due(
+    services: Services, message: FanOut, image: BaseImage, tasks: tuple[TaskPolicy, ...]
+) -> Ignored | None:
+    """Tell why a pushed image is not to be fanned out: something newer was pushed, or another event does it."""
+    if message.cause is not Cause.BASE_IMAGE_PUSHED or not image.digest:
+        return None
+    names = tuple(task.name for task in tasks)
+    if message.pushed_at:
+        newest, before = await services.ledger.note_image(image, message.pushed_at, message.id)
+        if not newest:
+            return Ignored(Reason.OLDER, str(image))
+        if before not in ("", image.digest):
+            await services.ledger.forget_fan_out(before, names)
+    if not await services.ledger.open_fan_out(image.digest, names, message.id):
+        return Ignored(Reason.REPEATED, str(image))
+    return None
+
+
+def _order(registry: Registry, task: TaskPolicy) -> str:
+    return hashlib.sha256(f"{registry.id.lower()}/{task.name}".encode()).hexdigest()
 
 
 async def team_registry_changed(services: Services, event: Mapping[str, Any]) -> list[str]:
@@ -54,7 +105,7 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
     policy = services.policy
     decision = events.registry_changed(event, services.settings.subscriptions)
     if isinstance(decision, Ignored):
-        return _ignored(event, decision)
+        return _none(event, decision)
     parts = parse_resource_id(decision.registry_id)
     name = str(parts["name"])
     if decision.deleted:
@@ -62,52 +113,61 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
         log.info("registry deleted", event_id=decision.event_id, registry=name)
         return []
     if name.lower() == policy.base_name.lower():
-        return _ignored(event, Ignored(Reason.BASE_REGISTRY, name))
+        return _none(event, Ignored(Reason.BASE_REGISTRY, name))
     registry = await services.arm.get_registry(str(parts["subscription"]), str(parts["resource_group"]), name)
     if registry is None:
-        return _ignored(event, Ignored(Reason.GONE, name))
+        return _none(event, Ignored(Reason.GONE, name))
     selections = {task.name: select(policy, task, registry.name, registry.tags) for task in policy.tasks}
     if Selection.SELECTED not in selections.values():
         detail = ", ".join(f"{task}: {selection}" for task, selection in selections.items())
-        return _ignored(event, Ignored(Reason.NOT_SELECTED, f"{name} ({detail})"))
+        return _none(event, Ignored(Reason.NOT_SELECTED, f"{name} ({detail})"))
+    origin = FanOut(id=decision.event_id, cause=Cause.REGISTRY_CHANGED, requested_at=services.now())
     messages = [
-        _request(services, decision.event_id, registry, task, Cause.REGISTRY_CHANGED, None)
+        _request(services, origin, registry, task, newborn=_is_newborn(registry, origin.requested_at)).encode()
         for registry, task in affected(policy, policy.tasks, (registry,))
     ]
     log.info("team registry changed", event_id=decision.event_id, registry=name, requests=len(messages))
     return messages
 
 
-async def whole_fleet(services: Services, image: BaseImage | None, request_id: str) -> list[str]:
-    """Return one message for each registry and task that the policy selects (and that builds on `image`, if given)."""
+def _is_newborn(registry: Registry, now: datetime) -> bool:
+    """Tell whether a registry was created so shortly ago that nobody can have given it a task yet."""
+    return bool(registry.created) and now - datetime.fromisoformat(registry.created) < timedelta(minutes=2)
+
+
+async def whole_fleet(services: Services, image: BaseImage | None, request_id: str) -> tuple[str, int]:
+    """Return the message that asks for all rebuilds that build on `image` (or for all), and how many those are."""
     policy = services.policy
     tasks = policy.builds_on(image) if image else policy.tasks
-    fleet = await services.fleet.registries(fresh=True)
-    messages = [
-        _request(services, request_id, registry, task, Cause.MANUAL, image)
-        for registry, task in affected(policy, tasks, fleet)
-    ]
-    log.info("fleet rebuild asked for", request_id=request_id, image=image, requests=len(messages))
-    return messages
+    count = len(affected(policy, tasks, await services.fleet.registries(fresh=True)))
+    log.info("fleet rebuild asked for", event_id=request_id, image=image, requests=count)
+    wire = Image.of(image) if image else None
+    return FanOut(id=request_id, cause=Cause.MANUAL, image=wire, requested_at=services.now()).encode(), count
 
 
 def _request(
-    services: Services, origin: str, registry: Registry, task: TaskPolicy, cause: Cause, image: BaseImage | None
-) -> str:
+    services: Services, origin: FanOut, registry: Registry, task: TaskPolicy, *, newborn: bool = False
+) -> RebuildRequest:
     return RebuildRequest(
-        id=f"{origin}:{registry.name.lower()}:{task.name}",
+        id=f"{origin.id}:{registry.name.lower()}:{task.name}"[:200],
         registry=registry.id,
         task=task.name,
-        cause=cause,
-        image=Image.of(image) if image else None,
-        event_id=origin,
+        cause=origin.cause,
+        image=origin.image,
+        event_id=origin.id,
+        pushed_at=origin.pushed_at,
         requested_at=services.now(),
-    ).encode()
+        newborn=newborn,
+    )
 
 
-def _ignored(event: Mapping[str, Any], decision: Ignored) -> list[str]:
+def _none(event: Mapping[str, Any], decision: Ignored) -> list[str]:
+    _ignored(event, decision)
+    return []
+
+
+def _ignored(event: Mapping[str, Any], decision: Ignored) -> None:
     event_id = event.get("id")
     write = log.warning if decision.reason is Reason.MALFORMED else log.info
     write("event ignored", event_id=event_id if isinstance(event_id, str) else None, reason=decision.reason,
           detail=decision.detail)  # fmt: skip
-    return []

@@ -1,12 +1,17 @@
 """The ledger: what was asked, what was started and how it ended, in one storage table.
 
-The partition is the registry's name (unique in a cloud). Rows:
+The partition is a registry's name (unique in a cloud). Rows:
 
     request|{id}             a request and what became of it
     build|{task}|{key}       one content to build for one task: claimed, scheduled, ended
     run|{run id}             a scheduled run
     task|{task}              since when the task's credential is known to be right
     registry                 when the registry was last seen to be deleted
+
+and in partitions of their own, whose names no registry can have:
+
+    .images   {repository:tag}       the newest digest that was pushed under a tag
+    .fan-outs {digest} {tasks}       whether the rebuilds of a content have been asked for
 
 A build is claimed before its run is scheduled, so that no content is built twice. A claim is a lease: if its holder
 dies, another worker takes it over when the lease has run out (ETags make sure that only one does).
@@ -17,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -212,6 +217,58 @@ class Ledger:
         with _doing("record a deletion"):
             await (await self._table()).upsert_entity(row, mode="replace")
 
+    async def note_image(self, image: BaseImage, pushed_at: datetime, event_id: str) -> tuple[bool, str]:
+        """Record a push.
+
+        Returns:
+            False if a newer push of another content is on record for the tag; and the digest that was there before.
+        """
+        table = await self._table()
+        key = {"PartitionKey": ".images", "RowKey": _safe(image.name.replace("/", "|"))}
+        row = {**key, "digest": image.digest, "pushedAt": pushed_at, "eventId": event_id}
+        with _doing("record a push"):
+            while True:
+                try:
+                    known = await table.get_entity(key["PartitionKey"], key["RowKey"])
+                except ResourceNotFoundError:
+                    with suppress(ResourceExistsError):
+                        await table.create_entity(row)
+                        return True, ""
+                    continue
+                before = str(known["digest"])
+                if known["pushedAt"] >= pushed_at:
+                    return before == image.digest, before
+                with suppress(ResourceModifiedError, ResourceNotFoundError):
+                    await table.update_entity(
+                        row, mode="replace", etag=known.metadata["etag"], match_condition=MatchConditions.IfNotModified
+                    )
+                    return True, before
+
+    async def newest(self, image: BaseImage) -> tuple[str, datetime] | None:
+        """Return the newest digest that was pushed under an image's tag and when, or None if none is on record."""
+        with _doing("read the newest push"):
+            try:
+                row = await (await self._table()).get_entity(".images", _safe(image.name.replace("/", "|")))
+            except ResourceNotFoundError:
+                return None
+        return str(row["digest"]), row["pushedAt"]
+
+    async def open_fan_out(self, digest: str, tasks: tuple[str, ...], owner: str) -> bool:
+        """Open the fan-out of a content; return False if another event has opened it (and so sees it through)."""
+        table, row = await self._table(), {**_fan_out_key(digest, tasks), "owner": owner}
+        with _doing("open a fan-out"):
+            try:
+                await table.create_entity(row)
+            except ResourceExistsError:
+                return bool((await table.get_entity(row["PartitionKey"], row["RowKey"]))["owner"] == owner)
+        return True
+
+    async def forget_fan_out(self, digest: str, tasks: tuple[str, ...]) -> None:
+        """Let a content be asked for again, should it come back under its tag."""
+        key = _fan_out_key(digest, tasks)
+        with _doing("forget a fan-out"):
+            await (await self._table()).delete_entity(key["PartitionKey"], key["RowKey"])
+
     async def verified(self, registry: str, task: str) -> tuple[str, str]:
         """Return (fingerprint, last change) under which a task's credential was seen to be right, or ("", "")."""
         with _doing("read what is known of a task"):
@@ -245,6 +302,10 @@ def _doing(what: str) -> Iterator[None]:
 
 def _key(registry: str, row: str) -> dict[str, Any]:
     return {"PartitionKey": registry.lower(), "RowKey": row}
+
+
+def _fan_out_key(digest: str, tasks: tuple[str, ...]) -> dict[str, Any]:
+    return {"PartitionKey": ".fan-outs", "RowKey": _safe(f"{digest} {' '.join(sorted(tasks))}")}
 
 
 def _build_key(build: Build) -> str:

@@ -11,6 +11,9 @@ from shared import images
 from shared.errors import InvalidInput
 from shared.images import BaseImage
 
+FAN_OUTS = "fan-outs"
+"""Queue of base images whose rebuild is to be asked for in every registry that builds on them."""
+
 REBUILD_REQUESTS = "rebuild-requests"
 """Queue of registries to bring to their desired state, followed by a run."""
 
@@ -64,6 +67,25 @@ class _Message(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
+class FanOut(_Message):
+    """Ask for a rebuild in every registry and task that the policy selects.
+
+    Attributes:
+        id: Id of the event, or of the HTTP request, that it comes from.
+        image: The base image that was pushed, or that a person named; None means all tasks, each on its default image.
+        pushed_at: When the image was pushed.
+        after: Where the previous page ended; "" to begin.
+    """
+
+    version: Literal[1] = 1
+    id: str = Field(min_length=1, max_length=200)
+    cause: Cause
+    image: Image | None = None
+    pushed_at: AwareDatetime | None = Field(default=None, alias="pushedAt")
+    requested_at: AwareDatetime = Field(alias="requestedAt")
+    after: str = Field(default="", max_length=64)
+
+
 class RebuildRequest(_Message):
     """Bring one registry to its desired state for one task, then start a run.
 
@@ -71,7 +93,10 @@ class RebuildRequest(_Message):
         id: The same for repeats of the same request (redelivered events, retries).
         registry: ARM id of the team registry.
         image: The base image to build on; None means the task's default image.
-        attempts: How often it was put back because Azure asked to wait.
+        pushed_at: When the image was pushed.
+        newborn: The registry had been created a moment before.
+        attempts: How often it was put back because of a temporary failure.
+        waited: How often it was put back because the subscription's budget was spent.
         replaces: For a retry: the failed run that it repeats.
         build: For a retry: the ledger's key of the build that it repeats.
         logins_refused: For a retry: how many runs of this build could not log in to the base registry.
@@ -84,8 +109,11 @@ class RebuildRequest(_Message):
     cause: Cause
     image: Image | None = None
     event_id: str = Field(default="", alias="eventId", max_length=200)
+    pushed_at: AwareDatetime | None = Field(default=None, alias="pushedAt")
     requested_at: AwareDatetime = Field(alias="requestedAt")
+    newborn: bool = False
     attempts: int = Field(default=0, ge=0)
+    waited: int = Field(default=0, ge=0)
     replaces: str = Field(default="", max_length=100)
     build: str = Field(default="", max_length=300)
     logins_refused: int = Field(default=0, ge=0, le=1000, alias="loginsRefused")
@@ -124,7 +152,7 @@ def decode(kind: type[_AnyMessage], body: bytes) -> _AnyMessage:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"not a {kind.__name__}: {field or 'body'}: {first['msg']}", field) from error
-    image = message.image if isinstance(message, RebuildRequest) else None
+    image = message.image if isinstance(message, RebuildRequest | FanOut) else None
     if image is not None:
         image.to_domain()
     return message

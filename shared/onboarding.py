@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from shared import conditions, desired
@@ -77,46 +76,76 @@ class Applied:
     writes: tuple[str, ...]
 
 
-async def observe(services: Services, target: Target, *, look_up_credential: bool = True) -> State:
-    """Look at what is there. Reads only (Resource Manager counts one of them, listDetails, as a write).
+async def settled(services: Services, target: Target) -> Applied | None:
+    """Tell from the fleet's lists alone that a registry is in its desired state; None means: look closer.
+
+    The task's tag says what Groundswell wrote last; a change since then shows in the list's date, a little late. What
+    the lists do not know yet is found out by the run: if it cannot log in, everything is checked.
+    """
+    team, task = target.team, target.task.name
+    identity = await _find_identity(services, target.policy)
+    body = target.body(identity)
+    listed = await services.fleet.task(team, task)
+    if body is None or listed is None or listed.spec != desired.spec_of(body):
+        return None
+    principal = identity.principal_id if identity else listed.principal_id
+    for grant in desired.grants(team, target.base):
+        # Grants on team registries are read for the whole subscription at once.
+        scope = grant.scope if grant.scope == target.base.id else f"/subscriptions/{team.subscription}"
+        if not (await services.fleet.assignments(scope)).holds(principal, grant):
+            return None
+    spec, modified = await services.ledger.verified(team.name, task)
+    if spec != listed.spec or not modified or (listed.modified and listed.modified > _moment(modified)):
+        return None
+    return Applied(listed.id, ())
+
+
+async def observe(services: Services, target: Target, *, newborn: bool = False, fresh: bool = False) -> State:
+    """Look closely at what is there. Reads only (Resource Manager counts one of them, listDetails, as a write).
 
     Args:
-        look_up_credential: Whether to spend that call when nothing else can tell whose the credential is.
+        newborn: The registry was created a moment ago: it has no task that nobody has written.
+        fresh: Take nothing from a cache.
     """
-    identity = await _find_identity(services, target.policy)
-    task = await services.arm.get_task(target.team, target.task.name)
+    team, name = target.team, target.task.name
+    identity = await _find_identity(services, target.policy, fresh=fresh)
+    known = await services.ledger.verified(team.name, name)
+    task = None if newborn and not any(known) else await services.arm.get_task(team, name)
     principal = identity.principal_id if identity else _system_principal(task) if target.system_assigned else ""
-    held: frozenset[desired.Grant] = frozenset()
-    if principal:
-        for registry in {grant.scope: grant for grant in desired.grants(target.team, target.base)}:
-            held |= await services.arm.grants_held(
-                target.base if registry == target.base.id else target.team, principal
-            )
+    held = await _held(services, target, principal) if principal else frozenset()
     observed = Observed(identity, task, principal_id=principal, held=held)
     body = target.body(identity)
     if task is None or body is None:
         return State(target, observed, verified=False)
-    known = await services.ledger.verified(target.team.name, target.task.name)
-    verified = known == (_fingerprint(body), _last_modified(task)) and all(known)
-    if look_up_credential and conditions.credential_problem(body, observed, verified=verified) is None:
-        details = await services.arm.task_details(target.team, target.task.name)
-        observed = replace(observed, details=details)
+    verified = known == (desired.spec_of(body), _last_modified(task)) and all(known)
+    if conditions.credential_problem(body, observed, verified=verified) is None:
+        observed = replace(observed, details=await services.arm.task_details(team, name))
         if conditions.credential_problem(body, observed, verified=False) == "":
-            await services.ledger.set_verified(
-                target.team.name, target.task.name, _fingerprint(body), _last_modified(task)
-            )
+            await services.ledger.set_verified(team.name, name, desired.spec_of(body), _last_modified(task))
             verified = True
     return State(target, observed, verified)
 
 
-async def ensure(services: Services, target: Target) -> Applied:
+async def _held(services: Services, target: Target, principal_id: str) -> frozenset[desired.Grant]:
+    held = set()
+    for grant in desired.grants(target.team, target.base):
+        if (await services.arm.assignments(grant.scope, principal_id)).holds(principal_id, grant):
+            held.add(grant)
+    return frozenset(held)
+
+
+async def ensure(services: Services, target: Target, *, newborn: bool = False, fresh: bool = False) -> Applied:
     """Bring a registry to its desired state.
+
+    Args:
+        newborn: The registry was created a moment ago.
+        fresh: Take nothing from a cache.
 
     Raises:
         PermanentError: Azure refuses for good, e.g. a right is missing.
         TemporaryError: Trying again later may work, e.g. a new identity is not known everywhere yet.
     """
-    state = await observe(services, target)
+    state = await observe(services, target, newborn=newborn, fresh=fresh)
     observed, writes = state.observed, list[str]()
     identity = observed.identity
     if identity is None and not target.system_assigned:
@@ -133,7 +162,9 @@ async def ensure(services: Services, target: Target) -> Applied:
     if task is None or _needs_write(body, replace(state, observed=observed)):
         task = await services.arm.put_task(target.team, target.task.name, body)
         writes.append(f"write task {target.task.name}")
-        await services.ledger.set_verified(target.team.name, target.task.name, _fingerprint(body), _last_modified(task))
+        await services.ledger.set_verified(
+            target.team.name, target.task.name, desired.spec_of(body), _last_modified(task)
+        )
     if target.system_assigned:
         principal = _system_principal(task)
         if principal != observed.principal_id:
@@ -154,12 +185,12 @@ def _needs_write(body: Mapping[str, Any], state: State) -> bool:
     )
 
 
-async def _find_identity(services: Services, policy: Policy) -> UserIdentity | None:
+async def _find_identity(services: Services, policy: Policy, *, fresh: bool = False) -> UserIdentity | None:
     wanted = policy.identity
     if isinstance(wanted, SystemAssigned):
         return None
     subscription = await _identity_subscription(services, policy, wanted)
-    return await services.arm.get_identity(subscription, wanted.resource_group, wanted.name)
+    return await services.fleet.identity(subscription, wanted.resource_group, wanted.name, fresh=fresh)
 
 
 async def _create_identity(services: Services, target: Target) -> UserIdentity:
@@ -201,5 +232,5 @@ def _last_modified(task: Mapping[str, Any]) -> str:
     return str((task.get("systemData") or {}).get("lastModifiedAt") or "").replace("+00:00", "Z")
 
 
-def _fingerprint(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -12,12 +12,25 @@ from shared import fanout, images, onboarding
 from shared.arm import Run
 from shared.errors import InvalidInput, NotFound, NotSelected
 from shared.images import BaseImage
-from shared.messages import Cause, Image, RebuildRequest
+from shared.logs import Log
+from shared.messages import (
+    FAN_OUTS,
+    REBUILD_REQUESTS,
+    RUN_CHECKS,
+    Cause,
+    FanOut,
+    Image,
+    RebuildRequest,
+    RunCheck,
+    decode,
+)
 from shared.onboarding import Target
 from shared.policy import Policy, Selection, select, values_for
 from shared.rebuilds import find_task, run_target
 from shared.registries import Registry
 from shared.services import Services
+
+log = Log("operations")
 
 
 class _Body(BaseModel):
@@ -119,8 +132,8 @@ async def _fresh(services: Services, registry: Registry) -> Registry:
     return found
 
 
-async def start_fleet(services: Services, body: bytes) -> list[str]:
-    """Return the queue messages that rebuild every selected registry.
+async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
+    """Return the message that asks for a rebuild of every selected registry, and how many those are.
 
     Raises:
         InvalidInput: The body is wrong or the policy knows no such base image.
@@ -131,6 +144,40 @@ async def start_fleet(services: Services, body: bytes) -> list[str]:
     if image and not policy.builds_on(image):
         raise InvalidInput(f"No task of the policy builds on {image.name}.", "baseImage")
     return await fanout.whole_fleet(services, image, f"fleet-{uuid.uuid4()}")
+
+
+async def replay(services: Services) -> dict[str, int]:
+    """Put what was set aside back into the queues, as if it had just been asked for."""
+
+    async def rebuild(body: bytes) -> bool:
+        try:
+            request = decode(RebuildRequest, body)
+        except InvalidInput:
+            return False
+        again = request.model_copy(update={"attempts": 0, "waited": 0, "requested_at": services.now()})
+        await services.queues.send(REBUILD_REQUESTS, again)
+        return True
+
+    async def check(body: bytes) -> bool:
+        try:
+            await services.queues.send(RUN_CHECKS, decode(RunCheck, body))
+        except InvalidInput:
+            return False
+        return True
+
+    async def fan_out(body: bytes) -> bool:
+        try:
+            await services.queues.send(FAN_OUTS, decode(FanOut, body))
+        except InvalidInput:
+            return False
+        return True
+
+    replayed = kept = 0
+    for queue, put_back in ((FAN_OUTS, fan_out), (REBUILD_REQUESTS, rebuild), (RUN_CHECKS, check)):
+        taken, left = await services.queues.take_poisoned(queue, put_back)
+        replayed, kept = replayed + taken, kept + left
+    log.info("poisoned messages replayed", replayed=replayed, kept=kept)
+    return {"replayed": replayed, "kept": kept}
 
 
 async def show_registry(services: Services, name: str) -> dict[str, Any]:

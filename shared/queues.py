@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import math
+from collections.abc import Awaitable, Callable, Sequence
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 
 from shared.clients import Clients
 from shared.errors import from_azure
-from shared.messages import RebuildRequest, RunCheck
+from shared.messages import FanOut, RebuildRequest, RunCheck
 
+_AT_ONCE = 16
 _MAX_DELAY = 7 * 24 * 3600 - 60
 
 
@@ -20,9 +24,42 @@ class Queues:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def send(self, queue: str, message: RebuildRequest | RunCheck, delay: float = 0) -> None:
+    async def send(self, queue: str, message: RebuildRequest | RunCheck | FanOut, delay: float = 0) -> None:
         """Send a message that becomes visible after `delay` seconds."""
         await self._put(queue, message.encode().encode(), delay)
+
+    async def send_all(self, queue: str, messages: Sequence[RebuildRequest | RunCheck | FanOut]) -> None:
+        """Send messages, a few at a time. If one cannot be sent, the others may have been."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def send(message: RebuildRequest | RunCheck | FanOut) -> None:
+            async with turns:
+                await self.send(queue, message)
+
+        async with asyncio.TaskGroup() as group:
+            for message in messages:
+                group.create_task(send(message))
+
+    async def take_poisoned(self, queue: str, put_back: Callable[[bytes], Awaitable[bool]]) -> tuple[int, int]:
+        """Offer each message of a poison queue to `put_back` once; those it takes are removed.
+
+        Returns:
+            How many were put back, and how many stay.
+        """
+        client = self._clients.queues().get_queue_client(f"{queue}-poison")
+        taken = kept = 0
+        try:
+            async for message in client.receive_messages(messages_per_page=32, visibility_timeout=60):
+                if await put_back(base64.b64decode(message.content)):
+                    await client.delete_message(message)
+                    taken += 1
+                else:
+                    kept += 1
+        except ResourceNotFoundError:
+            return 0, 0
+        except AzureError as error:
+            raise from_azure(error, f"read queue {queue}-poison") from error
+        return taken, kept
 
     async def poison(self, queue: str, body: bytes) -> None:
         """Set a message aside in a queue's poison queue, as it came."""
@@ -32,7 +69,7 @@ class Queues:
         text = base64.b64encode(body).decode()
         client = self._clients.queues().get_queue_client(queue)
         # A message must not run out before somebody has looked at it: -1 keeps it for ever.
-        options = {"visibility_timeout": int(min(max(delay, 0), _MAX_DELAY)), "time_to_live": -1}
+        options = {"visibility_timeout": math.ceil(min(max(delay, 0), _MAX_DELAY)), "time_to_live": -1}
         try:
             try:
                 await client.send_message(text, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from azure.mgmt.core.tools import parse_resource_id
@@ -14,7 +14,8 @@ from shared.images import BaseImage
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
 from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
-from shared.onboarding import Applied, Target, ensure
+from shared.onboarding import Applied, Target, ensure, settled
+from shared.pacing import OutOfBudget
 from shared.policy import Policy, Selection, TaskPolicy, select
 from shared.registries import Registry
 from shared.services import Services
@@ -24,6 +25,9 @@ log = Log("rebuilds")
 # Clocks of the ledger's writer and of ACR differ a little.
 _CLOCK_SKEW = timedelta(minutes=2)
 
+_FULL_COST = 4
+"""Writes that onboarding can take: identity, grant, task and the run."""
+
 
 class Decision(StrEnum):
     """What became of a request."""
@@ -32,6 +36,7 @@ class Decision(StrEnum):
     ADOPTED = "adopted-orphan-run"
     ALREADY_SCHEDULED = "already-scheduled"
     NO_IMAGE = "no-base-image-yet"
+    SUPERSEDED = "superseded"
     SKIPPED = "skipped"
 
 
@@ -60,7 +65,9 @@ async def rebuild(services: Services, request: RebuildRequest) -> Outcome:
     """
     name = str(parse_resource_id(request.registry)["name"])
     try:
-        outcome = await _rebuild(services, request, name)
+        outcome = await _rebuild(services, request)
+    except OutOfBudget:
+        raise
     except GroundswellError as error:
         await services.ledger.request(name, request, type(error).__name__, str(error), services.now())
         raise
@@ -72,13 +79,12 @@ async def rebuild(services: Services, request: RebuildRequest) -> Outcome:
     return outcome
 
 
-async def _rebuild(services: Services, request: RebuildRequest, name: str) -> Outcome:
+async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
     policy = services.policy
     task = policy.task(request.task)
     if task is None:
         return Outcome(Decision.SKIPPED, f"the policy has no task {request.task} any more")
-    parts = parse_resource_id(request.registry)
-    team = await services.arm.get_registry(str(parts["subscription"]), str(parts["resource_group"]), name)
+    team = await services.fleet.find(request.registry)
     if team is None:
         return Outcome(Decision.SKIPPED, "the registry does not exist any more")
     selection = select(policy, task, team.name, team.tags)
@@ -92,11 +98,30 @@ async def run_target(services: Services, target: Target, request: RebuildRequest
     """Bring a target to its desired state and schedule the run that a request asks for."""
     image = request.image.to_domain() if request.image else None
     if request.cause is Cause.BASE_IMAGE_PUSHED:
-        build = _build(target, request, image)
         # Most repeats of an event end here, without a call to Resource Manager.
-        if run_id := await services.ledger.scheduled_run(build):
+        if run_id := await services.ledger.scheduled_run(_build(target, request, image)):
             return Outcome(Decision.ALREADY_SCHEDULED, run_id=run_id)
-    applied = await ensure(services, target)
+        if image and await _is_superseded(services, image, request.pushed_at):
+            return Outcome(Decision.SUPERSEDED, f"something newer was pushed as {image.name}")
+    repeated = request.cause is Cause.RETRY
+    applied = None if repeated else await settled(services, target)
+    if request.cause is Cause.MANUAL and not request.event_id:
+        # Somebody waits for it.
+        return await _apply(services, target, request, image, applied)
+    with services.pacer.permit(target.team.subscription, 1 if applied else _FULL_COST, waited=request.waited > 0):
+        return await _apply(services, target, request, image, applied)
+
+
+async def _is_superseded(services: Services, image: BaseImage, pushed_at: datetime | None) -> bool:
+    newest = await services.newest(image)
+    return newest is not None and pushed_at is not None and newest[0] != image.digest and newest[1] > pushed_at
+
+
+async def _apply(
+    services: Services, target: Target, request: RebuildRequest, image: BaseImage | None, applied: Applied | None
+) -> Outcome:
+    if applied is None:
+        applied = await ensure(services, target, newborn=request.newborn, fresh=request.cause is Cause.RETRY)
     if image is None or not image.digest:
         image, found = await _resolve(services, target, image)
         if not found:
@@ -167,9 +192,11 @@ async def _schedule(
             raise
     now = services.now()
     await services.ledger.schedule(claim, run_id, request, now)
-    check = RunCheck(request=request, run_id=run_id, build=claim.build.key, created=target.team.created,
-                     scheduled_at=now)  # fmt: skip
-    await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
+    touched = bool(applied.writes) or request.cause in (Cause.RETRY, Cause.MANUAL)
+    if touched or services.settings.follow_runs == "all":
+        check = RunCheck(request=request, run_id=run_id, build=claim.build.key, created=target.team.created,
+                         scheduled_at=now)  # fmt: skip
+        await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
     return Outcome(decision, run_id=run_id, writes=applied.writes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -72,11 +72,16 @@ class Settings(BaseModel):
         description="Name of the ledger's table.",
     )
     fleet_cache_seconds: float = Field(
-        default=10,
+        default=30,
         alias="GROUNDSWELL_FLEET_CACHE_SECONDS",
         ge=0,
         le=300,
         description="How long the list of registries may be reused, in seconds.",
+    )
+    follow_runs: Literal["all", "changed"] = Field(
+        default="all",
+        alias="GROUNDSWELL_FOLLOW_RUNS",
+        description="Which runs are followed to their end: all (one or two reads each), or only those after a change.",
     )
     run_check_seconds: float = Field(
         default=30,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from shared import followup, rebuilds
+from shared import fanout, followup, rebuilds
 from shared.errors import InvalidInput, PermanentError, TemporaryError
 from shared.logs import Log
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, RebuildRequest, RunCheck, decode
+from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, RebuildRequest, RunCheck, decode
+from shared.pacing import OutOfBudget
 from shared.services import Services
 
 log = Log("work")
+
+
+async def fan_out_requested(services: Services, body: bytes) -> None:
+    """Handle a message of the queue fan-outs. What fails is raised, so that the host tries again."""
+    try:
+        message = decode(FanOut, body)
+    except InvalidInput as error:
+        await _set_aside(services, FAN_OUTS, body, error)
+        return
+    await fanout.fan_out(services, message)
 
 
 async def rebuild_requested(services: Services, body: bytes) -> None:
@@ -30,9 +41,15 @@ async def rebuild_requested(services: Services, body: bytes) -> None:
         if delay is None:
             await _set_aside(services, REBUILD_REQUESTS, body, error, **fields)
             return
-        log.warning("rebuild put back", delay=delay, reason=error, **fields)
+        write = log.info if isinstance(error, OutOfBudget) else log.warning
+        write("rebuild put back", delay=round(delay, 1), reason=error, **fields)
     except PermanentError as error:
         await _set_aside(services, REBUILD_REQUESTS, body, error, **fields)
+    except Exception as error:
+        # The host tries again and sets the message aside in the end: the reason must be on record by then.
+        name, reason = fields["registry"], f"{type(error).__name__}: {error}"
+        await services.ledger.request(name, request, "failed", reason, services.now())
+        raise
 
 
 async def run_check(services: Services, body: bytes) -> None:

@@ -1,0 +1,13 @@
+"""Queue: ask for a rebuild in every registry that builds on a base image."""
+
+import azure.functions as func
+
+blueprint = func.Blueprint()
+
+
+@blueprint.queue_trigger(arg_name="message", queue_name="fan-outs", connection="AzureWebJobsStorage")
+async def fan_out_requested(message: func.QueueMessage) -> None:
+    """Queue a rebuild for each affected registry, a page at a time."""
+    from shared import services, work
+
+    await work.fan_out_requested(services.current(), message.get_body())

@@ -1,0 +1,35 @@
+"""Values that many need at once and that may be a few seconds old."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cache(Generic[T]):
+    """Makes each value at most once in `seconds`, and for one caller at a time: the others wait for that one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._made: dict[str, tuple[float, T]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def get(self, key: str, make: Callable[[], Awaitable[T]], *, fresh: bool = False) -> T:
+        """Return the value of a key; `fresh` takes none that was made before this call."""
+        asked = time.monotonic()
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if key in self._made:
+                made, value = self._made[key]
+                if made >= asked or (not fresh and asked - made < self._seconds):
+                    return value
+            value = await make()
+            self._made[key] = time.monotonic(), value
+            return value
+
+    def forget(self, key: str) -> None:
+        """Make the value of a key anew at the next call."""
+        self._made.pop(key, None)
