@@ -97,6 +97,7 @@ class RebuildRequest(_Message):
         newborn: The registry had been created a moment before.
         attempts: How often it was put back because of a temporary failure.
         waited: How often it was put back because the subscription's budget was spent.
+        has_turn: It comes back at the turn that it was given then.
         replaces: For a retry: the failed run that it repeats.
         build: For a retry: the ledger's key of the build that it repeats.
         logins_refused: For a retry: how many runs of this build could not log in to the base registry.
@@ -114,6 +115,7 @@ class RebuildRequest(_Message):
     newborn: bool = False
     attempts: int = Field(default=0, ge=0)
     waited: int = Field(default=0, ge=0)
+    has_turn: bool = Field(default=False, alias="hasTurn")
     replaces: str = Field(default="", max_length=100)
     build: str = Field(default="", max_length=300)
     logins_refused: int = Field(default=0, ge=0, le=1000, alias="loginsRefused")

@@ -83,6 +83,9 @@ async def settled(services: Services, target: Target) -> Applied | None:
     the lists do not know yet is found out by the run: if it cannot log in, everything is checked.
     """
     team, task = target.team, target.task.name
+    spec, modified = await services.ledger.verified(team.name, task)
+    if not spec or not modified:
+        return None
     identity = await _find_identity(services, target.policy)
     body = target.body(identity)
     listed = await services.fleet.task(team, task)
@@ -94,8 +97,7 @@ async def settled(services: Services, target: Target) -> Applied | None:
         scope = grant.scope if grant.scope == target.base.id else f"/subscriptions/{team.subscription}"
         if not (await services.fleet.assignments(scope)).holds(principal, grant):
             return None
-    spec, modified = await services.ledger.verified(team.name, task)
-    if spec != listed.spec or not modified or (listed.modified and listed.modified > _moment(modified)):
+    if spec != listed.spec or (listed.modified and listed.modified > datetime.fromisoformat(modified)):
         return None
     return Applied(listed.id, ())
 
@@ -230,7 +232,3 @@ def _system_principal(task: Mapping[str, Any] | None) -> str:
 def _last_modified(task: Mapping[str, Any]) -> str:
     """Return the task's last change, in a form that survives different ways to write the same moment."""
     return str((task.get("systemData") or {}).get("lastModifiedAt") or "").replace("+00:00", "Z")
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -20,8 +20,20 @@ _MARGIN = 3.0
 """Tokens left alone: answers cross each other on the way, and other instances spend from the same bucket."""
 
 
+_LOOKAHEAD = 30.0
+"""Seconds for which turns are given out: what is further away is asked again, when more is known of the refill."""
+
+
 class OutOfBudget(TemporaryError):
-    """The subscription's budget is spent for the moment: nothing went wrong, it only is not this request's turn yet."""
+    """The subscription's budget is spent for the moment: nothing went wrong, it only is not this request's turn yet.
+
+    Attributes:
+        has_turn: `retry_after` is this request's turn; otherwise it is only when to ask again.
+    """
+
+    def __init__(self, message: str, retry_after: float, *, has_turn: bool) -> None:
+        super().__init__(message, retry_after)
+        self.has_turn = has_turn
 
 
 @dataclass
@@ -36,6 +48,11 @@ class _Bucket:
     window_tokens: float = math.inf
     window_writes: int = 0
     closed_until: float = 0.0
+
+    @property
+    def refill(self) -> float:
+        """Tokens per second: as learned, or a cautious guess that lets one write through to learn from."""
+        return self.rate or 1.0
 
 
 class Pacer:
@@ -56,12 +73,12 @@ class Pacer:
         elapsed = now - bucket.window_at
         if elapsed >= 1.0:
             gained = remaining - bucket.window_tokens + bucket.window_writes
-            # A bucket that was full at either end, or was left alone for long, hides its refill.
-            full = max(remaining + 1.0, bucket.window_tokens) >= bucket.ceiling
-            if gained > 0 and not full and elapsed < 10:
+            if gained > 0:
                 seen = gained / elapsed
                 known = bucket.rate or seen
-                bucket.rate = seen if seen > known else 0.7 * known + 0.3 * seen
+                # A bucket that was full at either end, or was left alone for long, refills at least this fast.
+                full = max(remaining + 1.0, bucket.window_tokens) >= bucket.ceiling
+                bucket.rate = max(seen, known) if full or elapsed > 10 or seen > known else 0.7 * known + 0.3 * seen
             bucket.window_at, bucket.window_tokens, bucket.window_writes = now, remaining, 0
         bucket.tokens, bucket.at = remaining, now
 
@@ -72,40 +89,40 @@ class Pacer:
         bucket.closed_until = max(bucket.closed_until, now + retry_after)
 
     @contextmanager
-    def permit(self, subscription: str, cost: int = 1, *, waited: bool = False) -> Iterator[None]:
+    def permit(self, subscription: str, cost: int = 1, *, has_turn: bool = False) -> Iterator[None]:
         """Hold the right to do `cost` writes.
 
         Args:
-            waited: The request had to wait before: it does not go to the end of the line again.
+            has_turn: The request comes at the turn that it was given: it does not go to the end of the line again.
 
         Raises:
-            OutOfBudget: Not now; `retry_after` says when it is this request's turn.
+            OutOfBudget: Not now; `retry_after` says when to come.
         """
-        bucket = self._bucket(subscription)
-        wait = self._wait(bucket, cost, waited=waited)
-        if wait > 0:
-            raise OutOfBudget(f"The writes of subscription {subscription} are spent for the moment.", wait)
+        now, bucket = self._clock(), self._bucket(subscription)
+        refilled = bucket.tokens + bucket.refill * (now - bucket.at)
+        left = min(refilled, max(bucket.ceiling, bucket.tokens)) - bucket.reserved
+        # An expensive request must not wait for more than the bucket ever holds.
+        if now < bucket.closed_until or left < min(cost + _MARGIN, bucket.ceiling):
+            opens = max(now + max(0.0, cost + _MARGIN - left) / bucket.refill, bucket.closed_until)
+            raise self._not_now(subscription, bucket, cost, now, opens, has_turn=has_turn)
         bucket.reserved += cost
         try:
             yield
         finally:
             bucket.reserved -= cost
 
-    def _wait(self, bucket: _Bucket, cost: int, *, waited: bool) -> float:
-        now = self._clock()
-        if now < bucket.closed_until:
-            return bucket.closed_until - now + (0 if waited else self._slot(bucket, cost, now) - now)
-        refilled = bucket.tokens + (bucket.rate or 0.0) * (now - bucket.at)
-        left = min(refilled, max(bucket.ceiling, bucket.tokens)) - bucket.reserved
-        # An expensive request must not wait for more than the bucket ever holds.
-        if left >= min(cost + _MARGIN, bucket.ceiling):
-            return 0.0
-        until_refilled = (cost + _MARGIN - left) / (bucket.rate or 1.0)
-        if waited:
-            return max(1.0, until_refilled)
-        return max(self._slot(bucket, cost, now) - now, until_refilled)
-
-    @staticmethod
-    def _slot(bucket: _Bucket, cost: int, now: float) -> float:
-        bucket.next_slot = max(bucket.next_slot, now) + cost / (bucket.rate or 1.0)
-        return bucket.next_slot
+    def _not_now(
+        self, subscription: str, bucket: _Bucket, cost: int, now: float, opens: float, *, has_turn: bool
+    ) -> OutOfBudget:
+        text = f"The writes of subscription {subscription} are spent for the moment."
+        if has_turn:
+            return OutOfBudget(text, max(1.0, opens - now), has_turn=True)
+        if bucket.rate is None:
+            # Nothing is known of the refill yet: the next answers will tell.
+            return OutOfBudget(text, max(1.0, bucket.closed_until - now), has_turn=False)
+        # One after another, each at the moment when the refill will have reached it.
+        turn = max(bucket.next_slot + cost / bucket.refill, opens)
+        if turn - now > max(_LOOKAHEAD, bucket.closed_until - now):
+            return OutOfBudget(text, max(_LOOKAHEAD, bucket.closed_until - now), has_turn=False)
+        bucket.next_slot = turn
+        return OutOfBudget(text, turn - now, has_turn=True)

@@ -108,7 +108,7 @@ async def run_target(services: Services, target: Target, request: RebuildRequest
     if request.cause is Cause.MANUAL and not request.event_id:
         # Somebody waits for it.
         return await _apply(services, target, request, image, applied)
-    with services.pacer.permit(target.team.subscription, 1 if applied else _FULL_COST, waited=request.waited > 0):
+    with services.pacer.permit(target.team.subscription, 1 if applied else _FULL_COST, has_turn=request.has_turn):
         return await _apply(services, target, request, image, applied)
 
 
@@ -216,7 +216,11 @@ async def put_back(services: Services, request: RebuildRequest, error: Temporary
         return None
     delay = error.retry_after if error.retry_after is not None else min(15.0 * 2 ** min(request.attempts, 6), 600.0)
     delay = max(1.0, delay)
-    again = request.model_copy(update={"attempts": request.attempts + 1})
+    if isinstance(error, OutOfBudget):
+        change: dict[str, int | bool] = {"waited": request.waited + 1, "has_turn": error.has_turn}
+    else:
+        change = {"attempts": request.attempts + 1, "has_turn": False}
+    again = request.model_copy(update=change)
     await services.queues.send(REBUILD_REQUESTS, again, delay)
     return delay
 

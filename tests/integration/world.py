@@ -8,6 +8,7 @@ import json
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -21,7 +22,7 @@ from localazure.journal import Fault
 from localazure.registry.images import build_image
 from localazure.state import App
 from shared import settings
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS
+from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
 from shared.services import Services
 from tests.conftest import SUBSCRIPTION, Client, Reply
 from tests.functions_host import eventually
@@ -111,6 +112,11 @@ class World:
         await self.services.close()
         self._connect({**self.settings, **changes})
 
+    @property
+    def policy_text(self) -> str:
+        """The policy's text, with {identity} to fill in."""
+        return POLICY
+
     def write_policy(self, identity: str = USER_ASSIGNED, text: str = POLICY) -> None:
         """Write the policy and its task file."""
         (self.folder / "tasks").mkdir(exist_ok=True)
@@ -159,9 +165,18 @@ class World:
 
     async def clear_queues(self) -> None:
         """Empty the app's queues, which all tests share."""
-        for queue in (REBUILD_REQUESTS, RUN_CHECKS, f"{REBUILD_REQUESTS}-poison", f"{RUN_CHECKS}-poison"):
+        queues = (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS)
+        for queue in (*queues, *(f"{name}-poison" for name in queues)):
             with contextlib.suppress(ResourceNotFoundError):
                 await self.services.clients.queues().get_queue_client(queue).clear_messages()
+
+    async def age_claims(self, age: timedelta) -> None:
+        """Let all claims of the team registry look older than they are, as if that much time had passed."""
+        table = self.services.clients.tables().get_table_client(self.table)
+        async for row in table.query_entities("state eq 'claimed'"):
+            for name in ("claimedAt", "claimedUntil"):
+                row[name] -= age
+            await table.update_entity(row)
 
     async def take(self, queue: str) -> list[dict[str, Any]]:
         """Take all messages out of a queue."""

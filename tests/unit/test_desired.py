@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import uuid
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from shared.desired import (
     UserIdentity,
     grants,
     run_body,
+    spec_of,
     task_body,
 )
 from shared.images import BaseImage
@@ -55,10 +58,25 @@ def expected_properties(**credentials: object) -> dict[str, object]:
     }
 
 
+def untagged(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a task without the tag that holds its fingerprint."""
+    return {key: value for key, value in body.items() if key != "tags"}
+
+
+def test_fingerprint_of_a_task_tells_every_change_and_nothing_else() -> None:
+    first = spec_of(task_body(task(), registry(), base_registry(), VALUES, IDENTITY))
+    same = spec_of(task_body(task(), registry(tags={"team": "x"}), base_registry(), VALUES, IDENTITY))
+    other = replace(IDENTITY, client_id="00000000-0000-4000-8000-00000000ffff")
+    assert same == first
+    assert spec_of(task_body(task(), registry(), base_registry(), {**VALUES, "image": "shop"}, IDENTITY)) != first
+    assert spec_of(task_body(task(), registry(), base_registry(), VALUES, other)) != first
+    assert spec_of(task_body(task(), registry(), base_registry(), VALUES, None)) != first
+
+
 def test_task_with_the_shared_identity_names_its_client_id_in_the_credential() -> None:
     body = task_body(task(), registry(), base_registry(), VALUES, IDENTITY)
 
-    assert body == {
+    assert untagged(body) == {
         "location": "westeurope",
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {IDENTITY.id: {}}},
         "properties": expected_properties(
@@ -70,7 +88,7 @@ def test_task_with_the_shared_identity_names_its_client_id_in_the_credential() -
 def test_task_with_an_identity_of_its_own_names_it_system() -> None:
     body = task_body(task(), registry(), base_registry(), VALUES, None)
 
-    assert body == {
+    assert untagged(body) == {
         "location": "westeurope",
         "identity": {"type": "SystemAssigned"},
         "properties": expected_properties(customRegistries={"mybaseregistry.azurecr.io": {"identity": "[system]"}}),

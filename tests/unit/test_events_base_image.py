@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -47,7 +48,18 @@ def test_tagged_push_to_the_base_registry_is_accepted(name: str, digest: str) ->
 
     decision = image_pushed(delivered, "mybaseregistry")
 
-    assert decision == ImagePushed(delivered["id"], BaseImage("baseimages/node", "15-alpine", digest))
+    pushed_at = datetime.fromisoformat(delivered["data"]["timestamp"])
+    assert decision == ImagePushed(delivered["id"], BaseImage("baseimages/node", "15-alpine", digest), pushed_at)
+
+
+@pytest.mark.parametrize("timestamp", [None, "yesterday", 7, "2026-11-20T08:15:42"])
+def test_time_of_the_event_stands_in_for_a_time_of_the_push_that_cannot_be_read(timestamp: object) -> None:
+    delivered = replaced(PUSHED, "data.timestamp", timestamp)
+
+    decision = image_pushed(delivered, "mybaseregistry")
+
+    assert isinstance(decision, ImagePushed)
+    assert decision.pushed_at == datetime.fromisoformat(delivered["eventTime"])
 
 
 @pytest.mark.parametrize(

@@ -104,12 +104,12 @@ async def test_malformed_event_is_a_warning(broken: str, services: Services, cap
     assert "Gildong" not in repr(vars(record))
 
 
-async def test_push_that_no_task_builds_on_is_logged_by_its_image(
+def test_push_that_no_task_builds_on_is_logged_by_its_image(
     services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "groundswell")
     pushed = replaced(event("image_pushed"), "data.target.tag", "16-alpine")
 
-    assert await fanout.base_image_pushed(services, pushed) == []
+    assert fanout.base_image_pushed(services, pushed) is None
 
     assert "reason=not-in-policy detail=baseimages/node:16-alpine" in caplog.text
