@@ -109,6 +109,8 @@ def seconds(header: str | None) -> float | None:
 
 def _brief(error: AzureError) -> str:
     # The SDK's own text says ARM's code and message twice over.
-    said = getattr(getattr(error, "error", None), "message", None) or error.message or error
+    said = str(getattr(getattr(error, "error", None), "message", None) or error.message or error)
+    # Of a chain of credentials only those count that were tried in earnest.
+    tried = [line for line in said.splitlines() if "Credential: " in line and "EnvironmentCredential" not in line]
     # ARM names the action that is missing on a linked resource some 500 characters into its message.
-    return " ".join(str(said).split())[:700]
+    return " ".join(" ".join(tried or [said]).split())[:700]

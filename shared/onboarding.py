@@ -10,7 +10,7 @@ from typing import Any
 from shared import conditions, desired
 from shared.conditions import Condition, Observed
 from shared.desired import UserIdentity
-from shared.errors import NotFound, PermanentError
+from shared.errors import NotFound, NotPermitted, PermanentError
 from shared.logs import Log
 from shared.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, values_for
 from shared.registries import Registry
@@ -82,6 +82,15 @@ async def settled(services: Services, target: Target) -> Applied | None:
     The task's tag says what Groundswell wrote last; a change since then shows in the list's date, a little late. What
     the lists do not know yet is found out by the run: if it cannot log in, everything is checked.
     """
+    try:
+        return await _settled(services, target)
+    except NotPermitted as error:
+        # The lists only save calls: an app that may not read all of them works without.
+        log.info("lists not read", registry=target.team.name, reason=error)
+        return None
+
+
+async def _settled(services: Services, target: Target) -> Applied | None:
     team, task = target.team, target.task.name
     spec, modified = await services.ledger.verified(team.name, task)
     if not spec or not modified:

@@ -139,7 +139,8 @@ async def _apply(
     if isinstance(claim, Scheduled):
         return Outcome(Decision.ALREADY_SCHEDULED, run_id=claim.run_id, writes=applied.writes)
     if isinstance(claim, Busy):
-        wait = max(1.0, (claim.until - now).total_seconds())
+        # Most often the other worker is done in a moment; if it died, its claim runs out.
+        wait = max(1.0, min((claim.until - now).total_seconds(), 5.0 * 2 ** min(request.attempts, 7)))
         raise TemporaryError(f"Another worker is scheduling this run of {target.team.name}.", wait)
     return await _schedule(services, target, request, claim, applied)
 

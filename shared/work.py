@@ -13,13 +13,16 @@ log = Log("work")
 
 
 async def fan_out_requested(services: Services, body: bytes) -> None:
-    """Handle a message of the queue fan-outs. What fails is raised, so that the host tries again."""
+    """Handle a message of the queue fan-outs. What may work later is raised, so that the host tries again."""
     try:
         message = decode(FanOut, body)
     except InvalidInput as error:
         await _set_aside(services, FAN_OUTS, body, error)
         return
-    await fanout.fan_out(services, message)
+    try:
+        await fanout.fan_out(services, message)
+    except PermanentError as error:
+        await _set_aside(services, FAN_OUTS, body, error, event_id=message.id)
 
 
 async def rebuild_requested(services: Services, body: bytes) -> None:

@@ -30,8 +30,12 @@ def register(azure: Azure) -> None:
     route("GET", group, f"{SUBSCRIPTION}/resourceGroups/read", _get_group)
     route("HEAD", group, f"{SUBSCRIPTION}/resourceGroups/read", _head_group)
     route("DELETE", group, f"{SUBSCRIPTION}/resourceGroups/delete", _delete_group)
-    route("GET", "/subscriptions/{sub}/resources", f"{SUBSCRIPTION}/resources/read", _list_resources)
-    route("GET", group + "/resources", f"{SUBSCRIPTION}/resourceGroups/resources/read", _list_resources, scope=group)
+    # Nobody is refused these lists: they show what the caller may read.
+    route("GET", "/subscriptions/{sub}/resources", f"{SUBSCRIPTION}/resources/read", _list_resources, open_to_all=True)
+    route(
+        "GET", group + "/resources", f"{SUBSCRIPTION}/resourceGroups/resources/read", _list_resources,
+        scope=group, open_to_all=True,
+    )  # fmt: skip
 
 
 def _subscription_view(azure: Azure, resource: Resource) -> dict[str, Any]:
@@ -163,15 +167,30 @@ def _filter(text: str) -> Callable[[Resource], bool]:
     return holds
 
 
+def _reader(call: Call, scope: str) -> Callable[[Resource], bool]:
+    """Return the test whether the caller may read a resource, quick where a whole type may be read."""
+    rbac, caller = call.azure.rbac, call.principal.object_id
+    types: dict[str, bool] = {}
+
+    def may_read(resource: Resource) -> bool:
+        action = f"{resource.type}/read"
+        if action not in types:
+            types[action] = rbac.allows(caller, action, scope)
+        return types[action] or rbac.allows(caller, action, resource.id)
+
+    return may_read
+
+
 async def _list_resources(call: Call) -> Answer:
     state = call.azure.state
     text = call.query.get("$filter", "")
     keep = _filter(text) if text else (lambda _: True)
     scope = call.scope.removesuffix("/resources")
+    may_read = _reader(call, scope)
     listed = [
         _list_view(r)
         for r in list(state.resources.values())
-        if r.location and r.type != GROUP and ids.covers(scope, r.id) and keep(r)
+        if r.location and r.type != GROUP and ids.covers(scope, r.id) and keep(r) and may_read(r)
     ]
     return Answer(body=page(call, listed))
 
