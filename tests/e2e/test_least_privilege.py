@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages import REBUILD_REQUESTS
+from shared.messages import FAN_OUTS, REBUILD_REQUESTS
 from tests.e2e.company import Company
 from tests.functions_host import eventually
 from tests.integration.world import BASE, OPTED_IN, ROLES, ROOT, SYSTEM_ASSIGNED, TEAM, World, deploy, registry_id
@@ -27,9 +27,7 @@ NEEDED = {
     ),
 }  # fmt: skip
 # Without these a run still starts, but nobody knows from which content.
-LOOK_UPS = {"lookUpImagesAbac"}
-# These repeat what another role gives.
-SPARE = {"lookUpImages"}
+LOOK_UPS = {"lookUpImages"}
 
 
 async def prepare(world: World, base: str, team: str) -> None:
@@ -39,6 +37,11 @@ async def prepare(world: World, base: str, team: str) -> None:
     await world.push()
     # The push is over before there is anybody to rebuild, so that one request follows, for the registry.
     await eventually(lambda: world.azure.eventgrid.pending == 0)
+
+    async def fanned_out() -> bool:
+        return await world.waiting(FAN_OUTS) == 0
+
+    await eventually(fanned_out)
     await world.create_registry(TEAM, tags=OPTED_IN, properties={"roleAssignmentMode": team})
 
 
@@ -56,7 +59,7 @@ def refusals(world: World) -> list[str]:
 def test_what_every_role_is_for_is_proved_here() -> None:
     roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
     # Azurite, which has no roles, stands for the storage account.
-    assert {role["name"] for role in roles if role["scope"] != "storageAccount"} == {*NEEDED, *LOOK_UPS, *SPARE}
+    assert {role["name"] for role in roles if role["scope"] != "storageAccount"} == {*NEEDED, *LOOK_UPS}
 
 
 @pytest.mark.parametrize("team", [LEGACY, ABAC], ids=["team-legacy", "team-abac"])
@@ -124,9 +127,7 @@ async def test_missing_look_up_role_starts_the_run_and_warns_that_its_base_conte
 
 async def test_right_to_assign_roles_includes_looking_up_images_of_a_registry_without_abac(company: Company) -> None:
     """Role Based Access Control Administrator contains `*/read`, and so `registries/pull/read`."""
-    world = company.world
-    await take_away(world, *SPARE)
-    await prepare(world, LEGACY, LEGACY)
+    await prepare(company.world, LEGACY, LEGACY)
     await company.runs_ended(1)
     shown = await company.api("GET", f"/registries/{TEAM}")
     assert shown.body["runs"][0]["baseImage"].startswith("baseimages/node:15-alpine@sha256:")
@@ -141,17 +142,31 @@ async def test_log_is_refused_with_its_reason_when_the_tasks_role_is_missing(com
     assert problem.body["detail"].startswith(f"Could not find the log of run {run['runId']} of myregistry: 403")
 
 
-async def test_event_fails_loudly_without_roles_and_is_delivered_again_when_they_are_back(company: Company) -> None:
+async def test_push_without_roles_is_set_aside_and_replayed_when_they_are_back(company: Company) -> None:
     world = company.world
     await prepare(world, LEGACY, LEGACY)
     await company.runs_ended(1)
     await take_away(world, *world.roles)
     await world.push("two")
-    line = await company.logged("Failed after")
-    assert "NotPermitted: Could not list the registries of subscription" in line
+    line = await company.logged("message set aside")
+    assert "queue=fan-outs-poison" in line
+    assert "Could not list the registries of subscription" in line
     assert "infra/app-roles.json" in line
     assert len(await world.runs()) == 1
 
     await deploy(world.owner, world.app)
-    world.azure.clock.advance(60)
+    assert (await company.api("POST", "/rebuilds/replay")).body == {"replayed": 1, "kept": 0}
     assert [run["status"] for run in await company.runs_ended(2)] == ["Succeeded"] * 2
+
+
+async def test_event_fails_loudly_without_roles_and_is_delivered_again_when_they_are_back(company: Company) -> None:
+    world = company.world
+    await take_away(world, *world.roles)
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    line = await company.logged("Failed after")
+    assert "NotPermitted: Could not read registry myregistry" in line
+    assert "infra/app-roles.json" in line
+
+    await deploy(world.owner, world.app)
+    world.azure.clock.advance(60)
+    await company.ready()

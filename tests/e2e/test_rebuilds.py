@@ -56,7 +56,7 @@ async def test_pushing_the_same_content_again_builds_nothing_and_new_content_bui
     await company.world.push("one")
     await company.runs_ended(1)
     await company.world.push("one")
-    await eventually(lambda: company.host.log.count("decision=already-scheduled") >= 5)
+    await eventually(lambda: company.host.log.count("reason=already-asked-for") >= 5)
     assert len(await company.world.runs()) == 1
     await company.world.push("two")
     assert len(await company.runs_ended(2)) == 2

@@ -268,8 +268,10 @@ DOCKER = {"type": "Docker", "dockerFilePath": "Dockerfile", "contextPath": "http
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"agentConfiguration": {"cpu": 4}},
-     "AgentProperties:Invalid value for CPU core count. The supported values are (2)"),
+    (
+        {"agentConfiguration": {"cpu": 4}},
+        "AgentProperties:Invalid value for CPU core count. The supported values are (2)",
+    ),
     ({"step": DOCKER}, "DockerBuildStep:Missing required property 'ImageNames'."),
     ({"step": {"type": "EncodedTask", "encodedTaskContent": "version: 1"}}, "EncodedTaskStep:"),
     ({"step": {"type": "Kaniko"}}, "Step:Invalid value 'Kaniko'"),
