@@ -131,7 +131,7 @@ class Story:
         self._step("Push the very same image again: nothing to rebuild")
         before, calls = len(await self.cloud.runs()), self._writes()
         await self._push("1")
-        await self._logged("rebuild handled")
+        await self._logged("event ignored", reason="already-asked-for")
         await self.watch.settle()
         runs, writes = len(await self.cloud.runs()) - before, self._writes() - calls
         self.check(not runs, "no run was started", "no run", words.plural(runs, "run"))

@@ -48,9 +48,11 @@ def decision(record: Mapping[str, Any]) -> Line | None:
     if message.startswith("event ignored"):
         what = short(found.get("detail", "")).partition(" (")[0] or "the event"
         text = f"ignores {what}: {reason.replace('-', ' ')}"
+        if reason == "already-asked-for":
+            text = "has asked for the rebuilds of this content before → nothing to do"
     elif message.startswith("team registry changed"):
         text = f"{found['registry']} is selected by the policy → {plural(int(found['requests']), 'request')} queued"
-    elif message.startswith("base image pushed"):
+    elif message.startswith("rebuilds asked for"):
         count = int(found["requests"])
         text = f"{count} team {'registry builds' if count == 1 else 'registries build'} on it → " \
                f"{plural(count, 'request')} queued"  # fmt: skip
