@@ -5,6 +5,8 @@
 #   make test PYTHON=python3.12 VENV=.venv-3.12
 VENV ?= .venv
 PYTHON ?=
+# Test processes side by side; much of a test's time is waiting.
+JOBS ?= 3
 # More arguments for pytest or the conformance run, as in: make test ARGS="-k poison --no-cov"
 ARGS ?=
 
@@ -43,7 +45,7 @@ azure: setup ## Start the local Azure alone and print its environment (Ctrl-C en
 
 .PHONY: test
 test: setup ## Run the tests with coverage
-	@$(PY) -m pytest --cov $(ARGS)
+	@$(PY) -m pytest --cov -n $(JOBS) $(ARGS)
 
 # Real clients against the local Azure. They are installed beside the project: the Azure CLI pins other packages than
 # the app does, and skopeo is Debian's. Where skopeo cannot be installed, its rows say so.

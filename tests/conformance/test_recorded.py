@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import localazure
 from conformance.recorded import table
 from conformance.recorded.replay import read, replay_all
 from conformance.recorded.shape import compare
@@ -19,6 +21,11 @@ async def test_localazure_answers_as_azure_was_recorded(azure: Azure, story: str
     results = [result async for result in replay_all(azure.environment(), story)]
     assert results
     assert {result.exchange.name: result.differences for result in results if result.differences} == {}
+
+
+def test_readme_lists_every_difference_from_the_recordings() -> None:
+    readme = Path(localazure.__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert table().strip() in readme
 
 
 async def test_every_place_where_an_answer_differs_is_told(azure: Azure) -> None:
