@@ -192,12 +192,13 @@ async def _schedule(
             await services.ledger.release(claim, services.now(), unclear=isinstance(error, TemporaryError))
             raise
     now = services.now()
-    await services.ledger.schedule(claim, run_id, request, now)
     touched = bool(applied.writes) or request.cause in (Cause.RETRY, Cause.MANUAL)
     if touched or services.settings.follow_runs == "all":
+        # Before the record: once a run is on record nobody comes back to it, so it must be followed by then.
         check = RunCheck(request=request, run_id=run_id, build=claim.build.key, created=target.team.created,
                          scheduled_at=now)  # fmt: skip
         await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
+    await services.ledger.schedule(claim, run_id, request, now)
     return Outcome(decision, run_id=run_id, writes=applied.writes)
 
 
