@@ -57,6 +57,15 @@ def registry_written(
     }  # fmt: skip
 
 
+def fan_out(event_id: str = "event") -> dict[str, Any]:
+    """A message of the queue fan-outs."""
+    return {
+        "version": 1, "id": event_id, "cause": "base-image-pushed",
+        "image": {"repository": "baseimages/node", "tag": "15-alpine", "digest": f"sha256:{'a' * 64}"},
+        "pushedAt": "2026-11-22T09:30:00Z", "requestedAt": "2026-11-22T09:30:01Z",
+    }  # fmt: skip
+
+
 def rebuild_request(registry: str = "myregistry") -> dict[str, Any]:
     """A message of the queue rebuild-requests."""
     return {
@@ -81,10 +90,12 @@ ONE_RUN = {**ONE_REGISTRY, "runId": "cf1"}
 INVOCATIONS: dict[str, Callable[[Worker], Awaitable[Reply]]] = {
     "base_image_pushed": lambda w: w.event_grid("base_image_pushed", image_pushed()),
     "team_registry_changed": lambda w: w.event_grid("team_registry_changed", registry_written()),
+    "fan_out_requested": lambda w: w.queue("fan_out_requested", json.dumps(fan_out())),
     "rebuild_requested": lambda w: w.queue("rebuild_requested", json.dumps(rebuild_request())),
     "run_followed": lambda w: w.queue("run_followed", json.dumps(run_check())),
     "start_run": lambda w: w.http("start_run", "/api/registries/myregistry/runs", ONE_REGISTRY),
     "start_fleet": lambda w: w.http("start_fleet", "/api/runs"),
+    "replay": lambda w: w.http("replay", "/api/rebuilds/replay"),
     "show_registry": lambda w: w.http("show_registry", "/api/registries/myregistry", ONE_REGISTRY),
     "show_run": lambda w: w.http("show_run", "/api/registries/myregistry/runs/cf1", ONE_RUN),
     "show_log": lambda w: w.http("show_log", "/api/registries/myregistry/runs/cf1/logs", ONE_RUN),
@@ -92,5 +103,4 @@ INVOCATIONS: dict[str, Callable[[Worker], Awaitable[Reply]]] = {
 """A sound invocation of each function."""
 
 EVENT_FUNCTIONS = ("base_image_pushed", "team_registry_changed")
-QUEUE_FUNCTIONS = ("rebuild_requested", "run_followed")
-HTTP_FUNCTIONS = ("start_run", "start_fleet", "show_registry", "show_run", "show_log")
+HTTP_FUNCTIONS = ("start_run", "start_fleet", "replay", "show_registry", "show_run", "show_log")

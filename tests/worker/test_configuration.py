@@ -12,8 +12,15 @@ from tests.worker.worker import APP, Reply, Worker, needs_worker
 
 pytestmark = needs_worker
 
-# run_followed, show_run and show_log ask about a run that exists already: no policy is needed for that.
-POLICY_READERS = ("base_image_pushed", "team_registry_changed", "rebuild_requested", "start_fleet")
+# run_followed, show_run and show_log ask about a run that exists already, and replay judges no message: no policy is
+# needed for that.
+POLICY_READERS = (
+    "base_image_pushed",
+    "team_registry_changed",
+    "fan_out_requested",
+    "rebuild_requested",
+    "start_fleet",
+)
 
 
 def assert_fails_with(reply: Reply, function: str, reason: str) -> None:

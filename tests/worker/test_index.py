@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import pytest
 
 from tests.functions_host import write_app
 from tests.worker.payloads import INVOCATIONS
-from tests.worker.worker import IndexingFailed, Worker, needs_worker
+from tests.worker.worker import APP, IndexingFailed, Worker, needs_worker
 
 pytestmark = needs_worker
 
-REBUILDS_OUT = {
-    "type": "queue", "direction": "OUT", "name": "requests", "queueName": "rebuild-requests",
-    "connection": "AzureWebJobsStorage",
-}  # fmt: skip
+
+def queue_output(name: str, queue: str) -> dict[str, Any]:
+    return {
+        "type": "queue", "direction": "OUT", "name": name, "queueName": queue, "connection": "AzureWebJobsStorage",
+    }  # fmt: skip
 
 
 def event_trigger() -> dict[str, Any]:
@@ -39,12 +41,14 @@ def http(method: str, route: str) -> list[dict[str, Any]]:
 
 
 EXPECTED: dict[str, list[dict[str, Any]]] = {
-    "base_image_pushed": [event_trigger(), REBUILDS_OUT],
-    "team_registry_changed": [event_trigger(), REBUILDS_OUT],
+    "base_image_pushed": [event_trigger(), queue_output("request", "fan-outs")],
+    "team_registry_changed": [event_trigger(), queue_output("requests", "rebuild-requests")],
+    "fan_out_requested": [queue_trigger("fan-outs")],
     "rebuild_requested": [queue_trigger("rebuild-requests")],
     "run_followed": [queue_trigger("run-checks")],
     "start_run": http("POST", "registries/{registry}/runs"),
-    "start_fleet": [*http("POST", "runs"), REBUILDS_OUT],
+    "start_fleet": [*http("POST", "runs"), queue_output("rebuilds", "fan-outs")],
+    "replay": http("POST", "rebuilds/replay"),
     "show_registry": http("GET", "registries/{registry}"),
     "show_run": http("GET", "registries/{registry}/runs/{runId}"),
     "show_log": http("GET", "registries/{registry}/runs/{runId}/logs"),
@@ -71,6 +75,17 @@ def test_indexing_needs_no_environment_and_makes_no_connection() -> None:
     with Worker() as worker:
         assert set(worker.functions) == set(EXPECTED)
         assert worker.connections() == []
+
+
+async def test_domain_that_cannot_be_imported_fails_invocations_and_keeps_all_functions(tmp_path: Path) -> None:
+    shutil.copy(APP / "function_app.py", tmp_path)
+    shutil.copytree(APP / "handlers", tmp_path / "handlers")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/__init__.py").write_text("import no_such_package\n", encoding="utf-8")
+    with Worker(app=tmp_path) as worker:
+        assert set(worker.functions) == set(EXPECTED)
+        for function, invoke in INVOCATIONS.items():
+            assert (await invoke(worker)).error == "ModuleNotFoundError: No module named 'no_such_package'", function
 
 
 async def test_connections_of_an_invocation_are_noticed(cut_off: Worker) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.worker.conftest import Queues
-from tests.worker.payloads import INVOCATIONS, image_pushed, rebuild_request, registry_written
+from tests.worker.payloads import INVOCATIONS, fan_out, image_pushed, rebuild_request, registry_written
 from tests.worker.worker import Worker, needs_worker
 
 pytestmark = needs_worker
@@ -55,10 +55,29 @@ async def test_personal_data_of_an_event_is_not_logged(cut_off: Worker) -> None:
     assert "Lovelace" not in (await cut_off.event_grid("team_registry_changed", event)).log
 
 
+async def test_pushed_base_image_is_queued_even_when_azure_is_out_of_reach(cut_off: Worker) -> None:
+    event = image_pushed()
+    reply = await cut_off.event_grid("base_image_pushed", event)
+    assert reply.error == ""
+    (message,) = reply.messages
+    queued = json.loads(message)
+    assert (queued["id"], queued["cause"]) == (event["id"], "base-image-pushed")
+    assert queued["image"] == {"repository": "baseimages/node", "tag": "15-alpine", "digest": f"sha256:{'a' * 64}"}
+
+
 async def test_event_fails_when_azure_is_out_of_reach_so_that_it_is_delivered_again(cut_off: Worker) -> None:
-    reply = await cut_off.event_grid("base_image_pushed", image_pushed())
-    assert reply.error.startswith(f"TemporaryError: Could not list the registries of subscription {SUBSCRIPTION}")
+    reply = await cut_off.event_grid("team_registry_changed", registry_written())
+    assert reply.error.startswith("TemporaryError: Could not read registry myregistry")
     assert reply.outputs == {}
+
+
+async def test_fan_out_fails_when_azure_is_out_of_reach_so_that_it_is_delivered_again(
+    cut_off: Worker, queues: Queues
+) -> None:
+    for _ in range(2):
+        reply = await INVOCATIONS["fan_out_requested"](cut_off)
+        assert reply.error.startswith(f"TemporaryError: Could not list the registries of subscription {SUBSCRIPTION}")
+    assert [queues.count(name) for name in ("rebuild-requests", "fan-outs", "fan-outs-poison")] == [0, 0, 0]
 
 
 async def test_request_gets_a_problem_when_azure_is_out_of_reach(cut_off: Worker) -> None:
@@ -80,6 +99,8 @@ async def test_rebuild_request_goes_back_into_its_queue_when_azure_is_out_of_rea
 
 
 MALFORMED = {
+    "no fan-out": ("fan_out_requested", json.dumps(rebuild_request()), "fan-outs-poison"),
+    "fan-out of a later version": ("fan_out_requested", json.dumps(fan_out() | {"version": 2}), "fan-outs-poison"),
     "not JSON": ("rebuild_requested", "not JSON", "rebuild-requests-poison"),
     "no member": ("rebuild_requested", "{}", "rebuild-requests-poison"),
     "unknown member": ("rebuild_requested", json.dumps(rebuild_request() | {"more": 1}), "rebuild-requests-poison"),

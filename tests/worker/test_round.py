@@ -44,13 +44,21 @@ async def show_run(worker: Worker, run_id: str, suffix: str = "") -> Reply:
     return await worker.http("show_log" if suffix else "show_run", url, {**HERE, "runId": run_id})
 
 
+async def fan_out(worker: Worker, queues: Queues, asked: Reply) -> list[str]:
+    """Deliver the one message that asks for a fan-out; return the rebuild requests that it leads to."""
+    (message,) = asked.messages
+    assert (await worker.queue("fan_out_requested", message)).error == ""
+    assert queues.count("fan-outs") == 0
+    return queues.take("rebuild-requests")
+
+
 async def test_pushed_base_image_leads_to_a_followed_run(world: World, worker: Worker, queues: Queues) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     digest = await world.push()
 
     event = await worker.event_grid("base_image_pushed", raised(world, "Microsoft.ContainerRegistry.ImagePushed", BASE))
     assert event.error == ""
-    (request,) = event.messages
+    (request,) = await fan_out(worker, queues, event)
 
     assert (await worker.queue("rebuild_requested", request)).error == ""
     (scheduled,) = await world.runs()
@@ -128,13 +136,34 @@ async def test_run_asked_for_over_http_can_be_watched_at_its_location(world: Wor
     assert f"Run ID: {run_id} was successful" in log.text
 
 
-async def test_fleet_asked_for_over_http_is_queued(world: World, worker: Worker) -> None:
+async def test_fleet_asked_for_over_http_is_queued(world: World, worker: Worker, queues: Queues) -> None:
     for name in (TEAM, "secondregistry"):
         await world.create_registry(name, tags=OPTED_IN)
     await world.create_registry("strangerregistry")
     await world.push()
     reply = await worker.http("start_fleet", "/api/runs")
-    assert (reply.http.status_code, reply.json["queued"], len(reply.messages)) == ("202", 2, 2)
+    assert (reply.http.status_code, reply.json["queued"]) == ("202", 2)
+    requests = [json.loads(message) for message in await fan_out(worker, queues, reply)]
+    assert {request["cause"] for request in requests} == {"manual"}
+    assert sorted(request["registry"].rpartition("/")[2] for request in requests) == [TEAM, "secondregistry"]
+
+
+async def test_poisoned_message_is_put_back_over_http_and_leads_to_a_run(
+    world: World, worker: Worker, queues: Queues
+) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    await world.push()
+    (request,) = await fan_out(worker, queues, await worker.http("start_fleet", "/api/runs"))
+    world.fault(path=".*/scheduleRun", status=400, body={"error": {"code": "TasksOperationsNotAllowed"}})
+    await worker.queue("rebuild_requested", request)
+    await worker.queue("rebuild_requested", "nonsense")
+    assert await world.runs() == []
+
+    reply = await worker.http("replay", "/api/rebuilds/replay")
+    assert (reply.http.status_code, reply.json) == ("202", {"replayed": 1, "kept": 1})
+    (request,) = queues.take("rebuild-requests")
+    assert (await worker.queue("rebuild_requested", request)).error == ""
+    assert [run["task"] for run in await world.runs()] == ["helloworldtask"]
 
 
 async def test_request_for_what_is_not_there_gets_a_problem(world: World, worker: Worker) -> None:

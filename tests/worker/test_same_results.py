@@ -20,12 +20,12 @@ from shared.onboarding import Target, ensure
 from tests.azurite import Azurite
 from tests.functions_host import FunctionsHost, eventually
 from tests.integration.world import BASE, OPTED_IN, TEAM, World, registry_id
-from tests.worker.payloads import image_pushed, rebuild_request, registry_written, run_check
+from tests.worker.payloads import fan_out, image_pushed, rebuild_request, registry_written, run_check
 from tests.worker.worker import APP, Worker, needs_worker
 
 pytestmark = needs_worker
 
-QUEUES = ("rebuild-requests", "rebuild-requests-poison", "run-checks-poison")
+QUEUES = tuple(f"{name}{end}" for name in ("fan-outs", "rebuild-requests", "run-checks") for end in ("", "-poison"))
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class Outcome:
 
 class Side(Protocol):
     """Something that runs the app's functions."""
+
+    @property
+    def storage(self) -> Storage:
+        """Its queues."""
 
     async def event(self, function: str, event: dict[str, Any]) -> Outcome:
         """Deliver an event."""
@@ -95,7 +99,7 @@ class Official:
     """The official worker package, sent what the host sends over gRPC."""
 
     def __init__(self, worker: Worker, storage: Storage) -> None:
-        self._worker, self._storage = worker, storage
+        self._worker, self.storage = worker, storage
 
     async def event(self, function: str, event: dict[str, Any]) -> Outcome:
         reply = await self._worker.event_grid(function, event)
@@ -107,13 +111,13 @@ class Official:
             reply = await self._worker.queue(function, body.decode())
         except UnicodeDecodeError:
             reply = await self._worker.queue(function, body)
-        return Outcome(reply.error, messages=self._storage.take(), log=app_lines(reply.log))
+        return Outcome(reply.error, messages=self.storage.take(), log=app_lines(reply.log))
 
     async def request(self, function: str, path: str, body: bytes, **route: str) -> Outcome:
         reply = await self._worker.http(function, path, route, body=body)
         headers = {name.lower(): value for name, value in reply.http.headers.items()}
         answer = (int(reply.http.status_code), *(headers.get(n) for n in HEADERS), reply.text)
-        messages = tuple(message.encode() for message in reply.messages)
+        messages = (*(message.encode() for message in reply.messages), *self.storage.take())
         return Outcome(answer=answer, messages=messages, log=app_lines(reply.log))
 
 
@@ -124,7 +128,7 @@ class Host:
     """The local Functions host."""
 
     def __init__(self, host: FunctionsHost, storage: Storage) -> None:
-        self._host, self._storage = host, storage
+        self._host, self.storage = host, storage
 
     async def _outcome(self, function: str, act: Callable[[], Awaitable[tuple[Any, ...]]]) -> Outcome:
         start, end = len(self._host.log), re.compile(rf" {function} \w+  (?:Succeeded|Failed after [^:]*: (?P<why>.*))")
@@ -137,7 +141,7 @@ class Host:
         assert done
         # A response tells of the error by itself.
         error = "" if answer else done["why"] or ""
-        return Outcome(error, answer, self._storage.take(), app_lines(self._host.log[start:]))
+        return Outcome(error, answer, self.storage.take(), app_lines(self._host.log[start:]))
 
     async def event(self, function: str, event: dict[str, Any]) -> Outcome:
         async def deliver() -> tuple[Any, ...]:
@@ -154,14 +158,14 @@ class Host:
 
     async def message(self, function: str, queue: str, body: bytes) -> Outcome:
         async def send() -> tuple[Any, ...]:
-            self._storage.add(queue, body)
+            self.storage.add(queue, body)
             return ()
 
         return await self._outcome(function, send)
 
     async def request(self, function: str, path: str, body: bytes, **route: str) -> Outcome:
         async def call() -> tuple[Any, ...]:
-            method = "POST" if function.startswith("start") else "GET"
+            method = "GET" if function.startswith("show") else "POST"
             key, url = {"x-functions-key": self._host.ready["functionKey"]}, self._host.url + path
             async with (
                 aiohttp.ClientSession() as http,
@@ -245,6 +249,27 @@ REQUESTS: list[tuple[Case, str]] = [
     (lambda s: s.request("show_registry", ONE, b"", **HERE), '"ready": true'),
     (lambda s: s.request("show_run", f"{ONE}/runs/c-1", b"", **HERE, runId="c-1"), "answer=(404"),
 ]
+OLDER = fan_out("late") | {
+    "pushedAt": "2026-11-21T09:30:00Z",
+    "image": fan_out()["image"] | {"digest": f"sha256:{'b' * 64}"},
+}
+WHOLE_FLEET = {"version": 1, "id": "fleet", "cause": "manual", "requestedAt": "2026-11-22T09:30:00Z"}
+
+
+def fanned_out(message: dict[str, Any] | bytes, expected: str) -> tuple[Case, str]:
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    return lambda s: s.message("fan_out_requested", "fan-outs", body), expected
+
+
+FAN_OUTS = [
+    fanned_out(fan_out(), '"cause":"base-image-pushed"'),
+    fanned_out(fan_out(), '"cause":"base-image-pushed"'),
+    fanned_out(fan_out("replica"), "reason=already-asked-for"),
+    fanned_out(OLDER, "reason=older-than-what-was-pushed-since"),
+    fanned_out(WHOLE_FLEET, '"cause":"manual"'),
+    fanned_out('{"ü": 1}'.encode(), "message set aside"),
+    fanned_out(b"\xff\x00", r"messages=(b'\xff\x00',)"),
+]
 MISSING = json.dumps(rebuild_request("goneregistry")).encode()
 MESSAGES: list[tuple[Case, str]] = [
     (lambda s: s.message("rebuild_requested", "rebuild-requests", MISSING), "decision=skipped"),
@@ -266,14 +291,28 @@ async def environment(world: World) -> dict[str, str]:
     assert team
     target = Target(policy, policy.tasks[0], team, await world.services.base_registry(policy))
     await ensure(world.services, target)
-    return {**world.azure.environment(world.app), **world.settings}
+    # Runs are looked at when no test looks any more.
+    return {**world.azure.environment(world.app), **world.settings, "GROUNDSWELL_RUN_CHECK_SECONDS": "3600"}
+
+
+def disable(environment: dict[str, str], *functions: str) -> None:
+    """Stop functions in the host, so that what is queued for them stays there for a look."""
+    environment.update({f"AzureWebJobs.{name}.Disabled": "true" for name in functions})
+
+
+async def replay(side: Side) -> Outcome:
+    """Ask to replay one message that was set aside of each kind, and one that is none."""
+    poisoned = {"fan-outs": fan_out(), "rebuild-requests": rebuild_request(), "run-checks": run_check()}
+    for queue, message in poisoned.items():
+        side.storage.add(f"{queue}-poison", json.dumps(message).encode())
+    side.storage.add("fan-outs-poison", b"nonsense")
+    return await side.request("replay", "/api/rebuilds/replay", b"")
 
 
 async def test_events_and_requests_have_the_same_results_in_the_host_as_in_the_official_worker(
     world: World, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    # What is queued shall stay there for a look.
-    environment["AzureWebJobs.rebuild_requested.Disabled"] = "true"
+    disable(environment, "fan_out_requested", "rebuild_requested", "run_followed")
     with sides(environment, tmp_path / "settings.json") as running:
         for case, expected in [*EVENTS, *REQUESTS]:
             await play(running, case, expected)
@@ -283,6 +322,20 @@ async def test_events_and_requests_have_the_same_results_in_the_host_as_in_the_o
         await play(running, lambda s: s.request("show_run", f"{ONE}/runs/{run}", b"", **here), '"Succeeded"')
         log = await play(running, lambda s: s.request("show_log", f"{ONE}/runs/{run}/logs", b"", **here), "text/plain")
         assert f"Run ID: {run} was successful" in log.answer[-1]
+        # Last, because the message that stays is out of sight for a minute only.
+        await play(running, replay, '{\\n  "replayed": 3,\\n  "kept": 1\\n}')
+
+
+async def test_fan_outs_have_the_same_results_in_the_host_as_in_the_official_worker(
+    world: World, environment: dict[str, str], tmp_path: Path
+) -> None:
+    disable(environment, "rebuild_requested")
+    with sides(environment, tmp_path / "settings.json") as running:
+        for case, expected in FAN_OUTS:
+            await play(running, case, expected)
+        world.fault(method="GET", path=".*/registries", status=409, times=len(running))
+        failing, expected = fanned_out(fan_out(), "TemporaryError: Could not list the registries of subscription")
+        assert (await play(running, failing, expected)).messages == ()
 
 
 async def test_messages_have_the_same_results_in_the_host_as_in_the_official_worker(

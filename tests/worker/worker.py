@@ -55,12 +55,18 @@ class Reply:
 
     @property
     def messages(self) -> list[str]:
-        """The messages that the host puts into the queue of the output binding `requests`."""
+        """The messages that the host puts into the queue of the function's output binding.
+
+        A text is one message, and a JSON list of texts several. The host would split a text that looks like a list,
+        too: https://github.com/Azure/azure-functions-python-worker/issues/1492.
+        """
         if not self.outputs:
             return []
-        (name,) = self.outputs
-        assert name == "requests"
-        messages = json.loads(self.outputs[name].json or "")
+        (data,) = self.outputs.values()
+        if data.string is not None:
+            assert isinstance(json.loads(data.string), dict)
+            return [data.string]
+        messages = json.loads(data.json or "")
         assert isinstance(messages, list)
         assert all(isinstance(message, str) for message in messages)
         return messages
@@ -191,6 +197,7 @@ class Worker:
         failure = response.result.exception
         assert (failure is None) == (response.result.status == protos.StatusResult.Success)
         outputs = {item.name: item.data for item in response.output_data if item.data is not None}
+        assert outputs.keys() <= {b["name"] for b in self.bindings(name) if b["direction"] == "OUT"}
         return Reply(failure.message if failure else "", outputs, response.return_value, "\n".join(lines))
 
     def _call(self, function: Any, *arguments: Any) -> Any:
