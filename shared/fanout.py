@@ -36,6 +36,17 @@ def affected(
     ]
 
 
+def plan(
+    policy: Policy, tasks: tuple[TaskPolicy, ...], fleet: tuple[Registry, ...]
+) -> list[tuple[str, Registry, TaskPolicy]]:
+    """Return who is affected, each with its place in the order, which is that of the registries' hashes.
+
+    It stays the same from page to page and mixes the subscriptions, so that a small one does not wait behind a large
+    one.
+    """
+    return sorted(((_order(*pair), *pair) for pair in affected(policy, tasks, fleet)), key=lambda pair: pair[0])
+
+
 def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | None:
     """Decide on an event of the base registry; return the message that asks for the rebuilds, if any are due."""
     policy = services.policy
@@ -56,11 +67,7 @@ def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | Non
 
 
 async def fan_out(services: Services, message: FanOut) -> None:
-    """Ask for the rebuilds of one page of the fleet; a crash in between repeats that page, which builds nothing twice.
-
-    The order is that of the registries' hashes: it stays the same from page to page and mixes the subscriptions, so
-    that a small one does not wait behind a large one.
-    """
+    """Ask for the rebuilds of a page of the fleet; a crash in between repeats that page, which builds nothing twice."""
     policy = services.policy
     image = message.image.to_domain() if message.image else None
     tasks = policy.builds_on(image) if image else policy.tasks
@@ -68,7 +75,7 @@ async def fan_out(services: Services, message: FanOut) -> None:
         _ignored({"id": message.id}, refusal)
         return
     fleet = await services.fleet.registries()
-    pairs = sorted(((_order(*pair), *pair) for pair in affected(policy, tasks, fleet)), key=lambda pair: pair[0])
+    pairs = plan(policy, tasks, fleet)
     page = [pair for pair in pairs if pair[0] > message.after][:PAGE]
     await services.queues.send_all(
         REBUILD_REQUESTS, [_request(services, message, registry, task) for _, registry, task in page]
