@@ -157,12 +157,16 @@ class Ledger:
         build = claim.build
         table = await self._table()
         run = {
-            **_key(build.registry, f"run|{run_id}"), "task": build.task, "build": build.key, "state": "scheduled",
+            **_key(build.registry, f"run|{run_id}"), "task": build.task, "build": build.key,
             "image": str(build.image or ""), "scheduledAt": now, "cause": request.cause.value,
             "requestId": request.id, "eventId": request.event_id,
         }  # fmt: skip
         with _doing("record a run"):
-            await table.upsert_entity(run)
+            try:
+                await table.create_entity({**run, "state": "scheduled"})
+            except ResourceExistsError:
+                # Adopted after somebody has seen it end: that stays on record.
+                await table.upsert_entity(run)
             row = {**_key(build.registry, _build_key(build)), "state": "scheduled", "runId": run_id, "scheduledAt": now}
             await table.update_entity(row, mode="merge")
 

@@ -209,8 +209,8 @@ async def test_crashed_workers_claim_is_taken_over_and_its_run_adopted(world: Wo
             await work.rebuild_requested(world.services, world.encode(request))
     await work.rebuild_requested(world.services, world.encode(request))
     assert len(await world.runs()) == 1
-    ((queue, delay),) = world.delays
-    assert (queue, 0 < delay <= 600) == (REBUILD_REQUESTS, True)
+    (delay,) = {delay for queue, delay in world.delays if queue == REBUILD_REQUESTS}
+    assert 0 < delay <= 600
     await world.age_claims(timedelta(minutes=11))
     await handle(world, await world.take(REBUILD_REQUESTS))
     (run,) = await world.runs()

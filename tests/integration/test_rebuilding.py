@@ -197,7 +197,7 @@ async def test_throttled_request_comes_back_after_the_delay_azure_asked_for(worl
     digest = await world.push()
     world.fault(path=".*/scheduleRun", status=429, headers={"Retry-After": "17"})
     await handle(world, request(digest))
-    assert world.delays == [(REBUILD_REQUESTS, 17)]
+    assert set(world.delays) == {(REBUILD_REQUESTS, 17)}
     (again,) = await world.take(REBUILD_REQUESTS)
     # Until then this worker leaves the subscription alone; one that knows nothing of the delay stands for later.
     await world.reconnect()
