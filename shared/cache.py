@@ -30,6 +30,10 @@ class Cache(Generic[T]):
             self._made[key] = time.monotonic(), value
             return value
 
+    def put(self, key: str, value: T) -> None:
+        """Keep a value that became known without being asked for."""
+        self._made[key] = time.monotonic(), value
+
     def forget(self, key: str) -> None:
         """Make the value of a key anew at the next call."""
         self._made.pop(key, None)

@@ -69,6 +69,14 @@ class Fleet:
                     return registry
         return await self._registry.get(wanted, lambda: self._get(name))
 
+    async def find_now(self, name: str) -> Registry | None:
+        """Return the registry with this name as it is at this moment, with its tags; one read if the list is known."""
+        listed = {registry.name.lower(): registry for registry in await self.registries()}
+        if known := listed.get(name.lower()):
+            return await self._arm.get_registry(known.subscription, known.group, known.name)
+        fresh = await self.registries(fresh=True)
+        return next((registry for registry in fresh if registry.name.lower() == name.lower()), None)
+
     async def _get(self, resource_id: str) -> Registry | None:
         parts = parse_resource_id(resource_id)
         return await self._arm.get_registry(
@@ -104,3 +112,7 @@ class Fleet:
             # Somebody is about to create it.
             self._identities.forget(key)
         return found
+
+    def created(self, subscription: str, group: str, name: str, identity: UserIdentity) -> None:
+        """Note an identity that was created: nobody has to look for it any more."""
+        self._identities.put(f"{subscription}/{group}/{name}".lower(), identity)

@@ -209,7 +209,7 @@ async def _create_identity(services: Services, target: Target) -> UserIdentity:
     assert isinstance(wanted, UserAssigned)  # noqa: S101 - the callers have made sure; this tells the type checker
     subscription = await _identity_subscription(services, target.policy, wanted)
     try:
-        return await services.arm.create_identity(
+        made = await services.arm.create_identity(
             subscription, wanted.resource_group, wanted.name, target.base.location
         )
     except NotFound as error:
@@ -217,6 +217,8 @@ async def _create_identity(services: Services, target: Target) -> UserIdentity:
             f"{error} Create the resource group {wanted.resource_group!r} in subscription {subscription}, "
             "or name another one under identity.resourceGroup in the policy."
         ) from error
+    services.fleet.created(subscription, wanted.resource_group, wanted.name, made)
+    return made
 
 
 async def _identity_subscription(services: Services, policy: Policy, wanted: UserAssigned) -> str:

@@ -80,7 +80,15 @@ def _image(services: Services, policy: Policy, base: Registry, text: str) -> Bas
 
 
 async def _team(services: Services, name: str) -> Registry:
-    registry = await services.fleet.find(name)
+    return _known(services, name, await services.fleet.find(name))
+
+
+async def _team_now(services: Services, name: str) -> Registry:
+    """Return a registry with its tags of this moment."""
+    return _known(services, name, await services.fleet.find_now(name))
+
+
+def _known(services: Services, name: str, registry: Registry | None) -> Registry:
     if registry is None:
         raise NotFound(
             f"There is no registry {name!r} in the subscriptions that Groundswell watches "
@@ -104,7 +112,7 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
     policy = services.policy
     base = await services.base_registry(policy)
     image = _image(services, policy, base, wanted.base_image)
-    team = await _fresh(services, await _team(services, name))
+    team = await _team_now(services, name)
     task = find_task(policy, team, wanted.task)
     if image and not task.builds_on(image):
         raise InvalidInput(f"Task {task.name} does not build on {image.name}: it builds on "
@@ -122,14 +130,6 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
     if not outcome.run_id:
         raise NotFound(f"No run was started: {outcome.reason}.")
     return Started(team.name, task.name, outcome.run_id, outcome.writes)
-
-
-async def _fresh(services: Services, registry: Registry) -> Registry:
-    """Return a registry with its tags of this moment."""
-    found = await services.arm.get_registry(registry.subscription, registry.group, registry.name)
-    if found is None:
-        raise NotFound(f"Registry {registry.name} does not exist any more.")
-    return found
 
 
 async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
@@ -189,7 +189,7 @@ async def show_registry(services: Services, name: str) -> dict[str, Any]:
     """
     policy = services.policy
     base = await services.base_registry(policy)
-    team = await _fresh(services, await _team(services, name))
+    team = await _team_now(services, name)
     if team.id.lower() == base.id.lower():
         raise NotSelected(f"{team.name} is the base registry: it has no tasks of Groundswell's.")
     tasks = []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar, cast
 
 from azure.mgmt.core.tools import parse_resource_id
 
@@ -21,6 +24,9 @@ from shared.registries import Registry
 from shared.services import Services
 
 log = Log("rebuilds")
+
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 # Clocks of the ledger's writer and of ACR differ a little.
 _CLOCK_SKEW = timedelta(minutes=2)
@@ -118,21 +124,21 @@ async def _is_superseded(services: Services, image: BaseImage, pushed_at: dateti
 
 
 async def _apply(
-    services: Services, target: Target, request: RebuildRequest, image: BaseImage | None, applied: Applied | None
+    services: Services, target: Target, request: RebuildRequest, image: BaseImage | None, as_is: Applied | None
 ) -> Outcome:
-    if applied is None:
-        applied = await ensure(services, target, newborn=request.newborn, fresh=request.cause is Cause.RETRY)
-    if image is None or not image.digest:
-        image, found = await _resolve(services, target, image)
-        if not found:
-            if request.cause is Cause.MANUAL:
-                raise NotFound(
-                    f"{image.name if image else 'The base image'} does not exist in {target.base.name}: push it first."
-                )
-            text = (
-                f"{image.name} was never pushed; its first push starts the run" if image else "only globs to build on"
+    async def desired_state() -> Applied:
+        fresh = request.cause is Cause.RETRY
+        return as_is or await ensure(services, target, newborn=request.newborn, fresh=fresh)
+
+    # Registry and base image are looked at side by side: somebody may be waiting.
+    applied, (image, found) = await _both(desired_state(), _resolve(services, target, image))
+    if not found:
+        if request.cause is Cause.MANUAL:
+            raise NotFound(
+                f"{image.name if image else 'The base image'} does not exist in {target.base.name}: push it first."
             )
-            return Outcome(Decision.NO_IMAGE, text, writes=applied.writes)
+        text = f"{image.name} was never pushed; its first push starts the run" if image else "only globs to build on"
+        return Outcome(Decision.NO_IMAGE, text, writes=applied.writes)
     build = _build(target, request, image)
     now = services.now()
     claim = await services.ledger.claim(build, now, replaces=request.replaces)
@@ -143,6 +149,15 @@ async def _apply(
         wait = max(1.0, min((claim.until - now).total_seconds(), 5.0 * 2 ** min(request.attempts, 7)))
         raise TemporaryError(f"Another worker is scheduling this run of {target.team.name}.", wait)
     return await _schedule(services, target, request, claim, applied)
+
+
+async def _both(first: Awaitable[_First], second: Awaitable[_Second]) -> tuple[_First, _Second]:
+    """Return both results; if one fails, the other ends nevertheless before the error is raised."""
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    for result in (one, other):
+        if isinstance(result, BaseException):
+            raise result
+    return cast(_First, one), cast(_Second, other)
 
 
 def _build(target: Target, request: RebuildRequest, image: BaseImage | None) -> Build:
@@ -166,8 +181,8 @@ async def _resolve(services: Services, target: Target, image: BaseImage | None) 
     A base registry that does not let the app look (a firewall, a missing role) is no reason not to build.
     """
     image = image or target.task.default_image
-    if image is None:
-        return None, False
+    if image is None or image.digest:
+        return image, image is not None
     try:
         digest = await services.arm.digest_of(target.base, image)
     except (NotPermitted, TemporaryError) as error:

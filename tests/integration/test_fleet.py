@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import fanout, work
+from shared import fanout, operations, work
 from shared.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
 from tests.functions_host import eventually
 from tests.integration.world import IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, World, registry_id, task_id
@@ -150,6 +150,17 @@ async def test_newcomer_with_an_identity_of_its_own_costs_three_writes(world: Wo
     calls = world.app_calls(before)
     assert len([call for call in calls if not call.startswith("GET")]) == 3
     assert len([call for call in calls if call.startswith("GET")]) <= 3
+
+
+async def test_newcomers_that_somebody_asks_for_cost_at_most_three_reads_each(world: World) -> None:
+    await world.push()
+    await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300", GROUNDSWELL_FOLLOW_RUNS="changed")
+    await world.services.base_registry(world.services.policy)
+    for name in (TEAM, "second"):
+        await world.create_registry(name, tags=OPTED_IN)
+        before = world.azure.journal.last
+        assert (await operations.start_run(world.services, name, b"")).run_id
+        assert len([call for call in world.app_calls(before) if call.startswith("GET")]) <= 3
 
 
 async def onboard(world: World, name: str) -> list[dict[str, Any]]:
