@@ -58,6 +58,12 @@ skopeo:
 	    $(STAGE) "skopeo" sh -c 'install="apt-get install --yes --no-install-recommends skopeo"; \
 	        $$install || { apt-get update && $$install; }' || true
 
+# N: sizes of the fleets, as in: make bench N="100 1000". The Azure CLI's rows are measured where it is installed.
+N ?=
+.PHONY: bench
+bench: setup ## Measure fan-out, onboarding and cold start beside what bounds them (N= sizes of the fleets)
+	@$(PY) -m bench $(N) $(ARGS)
+
 .PHONY: check check-format check-lint check-types check-imports check-requirements
 check: check-format check-lint check-types check-imports check-requirements ## Run every static check
 

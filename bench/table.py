@@ -62,9 +62,9 @@ def markdown(rows: Sequence[Row]) -> str:
     """Return the table as Markdown, its columns aligned for readers of the text."""
     head = ("What", "Measured", "Against", "Ratio", "Target", "")
     lines = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(head))]
     texts = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    texts.insert(1, " | ".join("-" * max(3, width) for width in widths))
+    texts.insert(1, " | ".join("-" * width for width in widths))
     return "\n".join(f"| {text} |" for text in texts)
 
 
