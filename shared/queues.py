@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 
 from shared.clients import Clients
-from shared.errors import from_azure
+from shared.errors import GroundswellError, from_azure
 from shared.messages import FanOut, RebuildRequest, RunCheck
 
 _AT_ONCE = 16
@@ -36,9 +36,12 @@ class Queues:
             async with turns:
                 await self.send(queue, message)
 
-        async with asyncio.TaskGroup() as group:
-            for message in messages:
-                group.create_task(send(message))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for message in messages:
+                    group.create_task(send(message))
+        except* GroundswellError as failures:
+            raise failures.exceptions[0] from failures
 
     async def take_poisoned(self, queue: str, put_back: Callable[[bytes], Awaitable[bool]]) -> tuple[int, int]:
         """Offer each message of a poison queue to `put_back` once; those it takes are removed.
