@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,11 @@ class FleetWorld(World):
         query = "&".join(f"{key}={value}" for key, value in {"caller": caller, "host": ARM, **match}.items())
         entries: list[dict[str, Any]] = (await self.cloud.control("GET", f"/journal?{query}"))["entries"]
         return entries
+
+    async def moment_of_push(self) -> datetime:
+        """Return when the last manifest was put under a tag."""
+        puts = (await self.cloud.control("GET", "/journal?method=PUT&path=.*/manifests/.*"))["entries"]
+        return datetime.fromisoformat(puts[-1]["at"])
 
     async def calls(self, caller: str = APP) -> Calls:
         """Count a caller's calls to Resource Manager since the journal was cleared."""
