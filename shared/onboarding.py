@@ -15,6 +15,7 @@ from shared.logs import Log
 from shared.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, values_for
 from shared.registries import Registry
 from shared.services import Services
+from shared.together import both
 
 log = Log("onboarding")
 
@@ -119,9 +120,12 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
         fresh: Take nothing from a cache.
     """
     team, name = target.team, target.task.name
-    identity = await _find_identity(services, target.policy, fresh=fresh)
-    known = await services.ledger.verified(team.name, name)
-    task = None if newborn and not any(known) else await services.arm.get_task(team, name)
+
+    async def find_task() -> tuple[Mapping[str, Any] | None, tuple[str, str]]:
+        known = await services.ledger.verified(team.name, name)
+        return (None if newborn and not any(known) else await services.arm.get_task(team, name)), known
+
+    identity, (task, known) = await both(_find_identity(services, target.policy, fresh=fresh), find_task())
     principal = identity.principal_id if identity else _system_principal(task) if target.system_assigned else ""
     held = await _held(services, target, principal) if principal else frozenset()
     observed = Observed(identity, task, principal_id=principal, held=held)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar, cast
 
 from azure.mgmt.core.tools import parse_resource_id
 
@@ -22,11 +19,9 @@ from shared.pacing import OutOfBudget
 from shared.policy import Policy, Selection, TaskPolicy, select
 from shared.registries import Registry
 from shared.services import Services
+from shared.together import both
 
 log = Log("rebuilds")
-
-_First = TypeVar("_First")
-_Second = TypeVar("_Second")
 
 # Clocks of the ledger's writer and of ACR differ a little.
 _CLOCK_SKEW = timedelta(minutes=2)
@@ -131,7 +126,7 @@ async def _apply(
         return as_is or await ensure(services, target, newborn=request.newborn, fresh=fresh)
 
     # Registry and base image are looked at side by side: somebody may be waiting.
-    applied, (image, found) = await _both(desired_state(), _resolve(services, target, image))
+    applied, (image, found) = await both(desired_state(), _resolve(services, target, image))
     if not found:
         if request.cause is Cause.MANUAL:
             raise NotFound(
@@ -149,15 +144,6 @@ async def _apply(
         wait = max(1.0, min((claim.until - now).total_seconds(), 5.0 * 2 ** min(request.attempts, 7)))
         raise TemporaryError(f"Another worker is scheduling this run of {target.team.name}.", wait)
     return await _schedule(services, target, request, claim, applied)
-
-
-async def _both(first: Awaitable[_First], second: Awaitable[_Second]) -> tuple[_First, _Second]:
-    """Return both results; if one fails, the other ends nevertheless before the error is raised."""
-    one, other = await asyncio.gather(first, second, return_exceptions=True)
-    for result in (one, other):
-        if isinstance(result, BaseException):
-            raise result
-    return cast(_First, one), cast(_Second, other)
 
 
 def _build(target: Target, request: RebuildRequest, image: BaseImage | None) -> Build:
