@@ -18,16 +18,17 @@ class Cache(Generic[T]):
         self._made: dict[str, tuple[float, T]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def get(self, key: str, make: Callable[[], Awaitable[T]], *, fresh: bool = False) -> T:
-        """Return the value of a key; `fresh` takes none that was made before this call."""
-        asked = time.monotonic()
+    async def get(self, key: str, make: Callable[[], Awaitable[T]], *, max_age: float | None = None) -> T:
+        """Return the value of a key, not older than `max_age` seconds: with 0 none that was begun before this call."""
+        asked, age = time.monotonic(), self._seconds if max_age is None else min(max_age, self._seconds)
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key in self._made:
                 made, value = self._made[key]
-                if made >= asked or (not fresh and asked - made < self._seconds):
+                if made >= asked or asked - made < age:
                     return value
+            begun = time.monotonic()
             value = await make()
-            self._made[key] = time.monotonic(), value
+            self._made[key] = begun, value
             return value
 
     def put(self, key: str, value: T) -> None:

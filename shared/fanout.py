@@ -10,6 +10,7 @@ from typing import Any
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import events
+from shared.errors import TemporaryError
 from shared.events import Ignored, ImagePushed, Reason
 from shared.images import BaseImage
 from shared.logs import Log
@@ -74,7 +75,9 @@ async def fan_out(services: Services, message: FanOut) -> None:
     if image and not message.after and (refusal := await _not_due(services, message, image, tasks)):
         _ignored({"id": message.id}, refusal)
         return
-    fleet = await services.fleet.registries()
+    # Who was opted in before the push must be asked: a list from before it may not know them.
+    age = (services.now() - message.requested_at).total_seconds()
+    fleet = await services.fleet.registries(max_age=age)
     pairs = plan(policy, tasks, fleet)
     page = [pair for pair in pairs if pair[0] > message.after][:PAGE]
     await services.queues.send_all(
@@ -82,7 +85,7 @@ async def fan_out(services: Services, message: FanOut) -> None:
     )
     log.info("rebuilds asked for", event_id=message.id, image=image, requests=len(page), of=len(pairs))
     if page and page[-1][0] != pairs[-1][0]:
-        await services.queues.send(FAN_OUTS, message.model_copy(update={"after": page[-1][0]}))
+        await services.queues.send(FAN_OUTS, message.model_copy(update={"after": page[-1][0], "attempts": 0}))
 
 
 async def _not_due(
@@ -92,15 +95,22 @@ async def _not_due(
     if message.cause is not Cause.BASE_IMAGE_PUSHED or not image.digest:
         return None
     names = tuple(task.name for task in tasks)
-    if message.pushed_at:
-        newest, before = await services.ledger.note_image(image, message.pushed_at, message.id)
-        if not newest:
-            return Ignored(Reason.OLDER, str(image))
-        if before not in ("", image.digest):
-            await services.ledger.forget_fan_out(before, names)
+    if message.pushed_at and not await services.ledger.note_image(image, message.pushed_at, message.id, names):
+        return Ignored(Reason.OLDER, str(image))
     if not await services.ledger.open_fan_out(image.digest, names, message.id):
         return Ignored(Reason.REPEATED, str(image))
     return None
+
+
+async def put_back(services: Services, message: FanOut, error: TemporaryError) -> float:
+    """Put a fan-out back in the queue after a temporary failure; return the delay in seconds.
+
+    The delay is the one Azure asked for, or grows from 15 s to 10 min.
+    """
+    grown = min(15.0 * 2 ** min(message.attempts, 6), 600.0)
+    delay = max(1.0, grown if error.retry_after is None else error.retry_after)
+    await services.queues.send(FAN_OUTS, message.model_copy(update={"attempts": message.attempts + 1}), delay)
+    return delay
 
 
 def _order(registry: Registry, task: TaskPolicy) -> str:
@@ -146,7 +156,7 @@ async def whole_fleet(services: Services, image: BaseImage | None, request_id: s
     """Return the message that asks for all rebuilds that build on `image` (or for all), and how many those are."""
     policy = services.policy
     tasks = policy.builds_on(image) if image else policy.tasks
-    count = len(affected(policy, tasks, await services.fleet.registries(fresh=True)))
+    count = len(affected(policy, tasks, await services.fleet.registries(max_age=0)))
     log.info("fleet rebuild asked for", event_id=request_id, image=image, requests=count)
     wire = Image.of(image) if image else None
     return FanOut(id=request_id, cause=Cause.MANUAL, image=wire, requested_at=services.now()).encode(), count
@@ -164,6 +174,7 @@ def _request(
         event_id=origin.id,
         pushed_at=origin.pushed_at,
         requested_at=services.now(),
+        created=registry.created,
         newborn=newborn,
     )
 

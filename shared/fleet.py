@@ -45,36 +45,40 @@ class Fleet:
         self._assignments: Cache[Assignments] = Cache(seconds)
         self._identities: Cache[UserIdentity | None] = Cache(seconds)
 
-    async def registries(self, *, fresh: bool = False) -> tuple[Registry, ...]:
-        """Return all registries of the configured subscriptions; `fresh` lists them now."""
+    async def registries(self, *, max_age: float | None = None) -> tuple[Registry, ...]:
+        """Return all registries of the configured subscriptions, from a list not older than `max_age` seconds."""
 
         async def make() -> tuple[Registry, ...]:
             lists = await asyncio.gather(*(self._arm.list_registries(s) for s in self._subscriptions))
             return tuple(registry for found in lists for registry in found)
 
-        return await self._registries.get("", make, fresh=fresh)
+        return await self._registries.get("", make, max_age=max_age)
 
-    async def find(self, name: str) -> Registry | None:
-        """Return the registry with this name or ARM id, in any casing; one that is not listed is looked for afresh."""
+    async def find(self, name: str, *, fresh: bool = False) -> Registry | None:
+        """Return the registry with this name or ARM id, in any casing; one that is not listed is looked for afresh.
+
+        Args:
+            fresh: Of an ARM id: look it up now.
+        """
         wanted = name.lower()
         if "/" not in name:
-            for fresh in (False, True):
-                for registry in await self.registries(fresh=fresh):
+            for age in (None, 0.0):
+                for registry in await self.registries(max_age=age):
                     if registry.name.lower() == wanted:
                         return registry
             return None
         if any(f"/subscriptions/{s}/".lower() in wanted for s in self._subscriptions):
-            for registry in await self.registries():
+            for registry in () if fresh else await self.registries():
                 if registry.id.lower() == wanted:
                     return registry
-        return await self._registry.get(wanted, lambda: self._get(name))
+        return await self._registry.get(wanted, lambda: self._get(name), max_age=0 if fresh else None)
 
     async def find_now(self, name: str) -> Registry | None:
         """Return the registry with this name as it is at this moment, with its tags; one read if the list is known."""
         listed = {registry.name.lower(): registry for registry in await self.registries()}
         if known := listed.get(name.lower()):
             return await self._arm.get_registry(known.subscription, known.group, known.name)
-        fresh = await self.registries(fresh=True)
+        fresh = await self.registries(max_age=0)
         return next((registry for registry in fresh if registry.name.lower() == name.lower()), None)
 
     async def _get(self, resource_id: str) -> Registry | None:
@@ -107,7 +111,8 @@ class Fleet:
     async def identity(self, subscription: str, group: str, name: str, *, fresh: bool = False) -> UserIdentity | None:
         """Return a user-assigned identity, or None if it does not exist."""
         key = f"{subscription}/{group}/{name}".lower()
-        found = await self._identities.get(key, lambda: self._arm.get_identity(subscription, group, name), fresh=fresh)
+        age = 0.0 if fresh else None
+        found = await self._identities.get(key, lambda: self._arm.get_identity(subscription, group, name), max_age=age)
         if found is None:
             # Somebody is about to create it.
             self._identities.forget(key)

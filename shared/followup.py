@@ -60,25 +60,30 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
     name = str(parts["name"])
     team = Registry(check.request.registry, name, str(parts["resource_group"]), str(parts["subscription"]), "", "")
     run = await services.arm.get_run(team, check.run_id)
-    build = Build(name, check.request.task, check.build, check.created, None)
+    image = check.request.image.to_domain() if check.request.image else None
+    build = Build(name, check.request.task, check.build, check.created, image)
     fields = {"event_id": check.request.event_id, "registry": name, "task": check.request.task, "run_id": check.run_id}
     if run is None or (not run.ended and services.now() - check.scheduled_at > _LOSE_TRACK):
         await services.ledger.ended(build, check.run_id, "Unknown", "the run cannot be found any more", services.now())
         log.error("run lost", **fields)
         return Verdict.LOST
+    # Whoever scheduled it may not have lived to record it.
+    await services.ledger.schedule(build, run.id, check.request, check.scheduled_at)
     if not run.ended:
         await look_again(services, check)
         return Verdict.STILL_RUNNING
     reason, refused = await _why(services, team, run)
     now = services.now()
     patience = timedelta(seconds=services.settings.grant_patience_seconds)
-    if refused and now - check.request.requested_at < patience:
+    since = check.request.refused_since or check.scheduled_at
+    if refused and (run.finished or now) - since < patience:
         delay = min(15.0 * 2**check.request.logins_refused, 300.0)
         again = RebuildRequest.model_validate(
             {**check.request.model_dump(by_alias=True), "cause": Cause.RETRY, "replaces": run.id, "build": check.build,
-             "loginsRefused": check.request.logins_refused + 1, "attempts": 0}
+             "loginsRefused": check.request.logins_refused + 1, "refusedSince": since, "attempts": 0}
         )  # fmt: skip
         await services.queues.send(REBUILD_REQUESTS, again, delay)
+        await services.ledger.ended(build, run.id, run.status, reason, run.finished or now, repeated=True)
         log.warning("run could not log in; repeating it", delay=delay, reason=reason, **fields)
         return Verdict.REPEATED
     await services.ledger.ended(build, run.id, run.status, reason, run.finished or now)

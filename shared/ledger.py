@@ -4,46 +4,51 @@ The partition is a registry's name (unique in a cloud). Rows:
 
     request|{id}             a request and what became of it
     build|{task}|{key}       one content to build for one task: claimed, scheduled, ended
+    turn|{task}              the one build of the task whose run is being scheduled
     run|{run id}             a scheduled run
     task|{task}              since when the task's credential is known to be right
     registry                 when the registry was last seen to be deleted
 
-and in partitions of their own, whose names no registry can have:
+and in the partition .images, whose name no registry can have:
 
-    .images   {repository:tag}       the newest digest that was pushed under a tag
-    .fan-outs {digest} {tasks}       whether the rebuilds of a content have been asked for
+    tag|{repository:tag}         the newest digest that was pushed under a tag
+    fan-out|{digest} {tasks}     which event asks for the rebuilds of a content
 
 A build is claimed before its run is scheduled, so that no content is built twice. A claim is a lease: if its holder
-dies, another worker takes it over when the lease has run out (ETags make sure that only one does).
+dies, another worker takes it over when the lease has run out. A task has one claim at a time: ACR does not tell which
+content a run builds, so a run that nobody recorded can only be told to be a claim's if there was no other.
+
+Rows that belong together change in one transaction, with ETags.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
+from shared import images
 from shared.clients import Clients
-from shared.errors import from_azure
+from shared.errors import code_of, from_azure
 from shared.images import BaseImage
 from shared.messages import RebuildRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from azure.data.tables import TableEntity
     from azure.data.tables.aio import TableClient
+
+_Change = tuple[Any, ...]
+"""One operation of a transaction, as the SDK takes it."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,17 @@ class Build:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to schedule a build's run, until `until`.
+    """The right to schedule a build's run, until it runs out.
 
     Attributes:
         since: When this build was first claimed and not released since: an orphan run cannot be older.
+        turn: ETag of the task's turn.
         inherited: True if somebody held the claim before and may have scheduled a run without recording it.
     """
 
     build: Build
     since: datetime
-    until: datetime
-    etag: str
+    turn: str
     inherited: bool = False
 
 
@@ -105,104 +110,115 @@ class Ledger:
         return self._client
 
     async def claim(self, build: Build, now: datetime, *, replaces: str = "") -> Claim | Scheduled | Busy:
-        """Claim a build.
+        """Claim a build; or, if its task has a claim that ran out, take over that one, which is to be settled first.
 
         Args:
             replaces: Run that failed and may be repeated: if it is the build's latest one, the build is open again.
         """
-        table, until = await self._table(), now + self._lease
-        row = {
-            **_key(build.registry, _build_key(build)), "state": "claimed", "claimedAt": now, "claimedUntil": until,
-            "created": build.created, "runId": "", "image": str(build.image or ""),
-        }  # fmt: skip
         with _doing("claim a build"):
-            try:
-                made = await table.create_entity(row)
-                return Claim(build, now, until, str(made["etag"]))
-            except ResourceExistsError:
-                pass
-            try:
-                held = await table.get_entity(row["PartitionKey"], row["RowKey"])
-            except ResourceNotFoundError:
+            known = await self._get(build.registry, f"turn|{build.task}")
+            turn = _of(build, known)
+            abandoned = turn if turn and turn["until"] <= now else None
+            if abandoned and abandoned["key"] != build.key:
+                image = images.parse(abandoned["image"]) if abandoned["image"] else None
+                build, replaces = replace(build, key=abandoned["key"], image=image), ""
+            row = await self._get(build.registry, _build_key(build))
+            held = _of(build, row)
+            if held and held["state"] != "claimed" and not (replaces and held["runId"] == replaces):
+                return Scheduled(str(held["runId"]))
+            if turn and not abandoned:
+                return Busy(turn["until"])
+            same = {"created": build.created, "image": str(build.image or "")}
+            claimed = {
+                **_key(build.registry, _build_key(build)), **same, "state": "claimed", "runId": "",
+                "replaces": held["replaces"] if held and held["state"] == "claimed" else replaces,
+            }  # fmt: skip
+            taken = {
+                **_key(build.registry, f"turn|{build.task}"), **same, "key": build.key,
+                "since": abandoned["since"] if abandoned else now, "until": now + self._lease,
+            }  # fmt: skip
+            etags = await self._change(_put(claimed, row), _put(taken, known))
+            if etags is None:
                 return Busy(now)
-            since = held["claimedAt"] if held["state"] == "claimed" else now
-            if held["created"] == build.created:
-                if held["state"] != "claimed" and not (replaces and held["runId"] == replaces):
-                    return Scheduled(str(held["runId"]))
-                if held["state"] == "claimed" and held["claimedUntil"] > now:
-                    return Busy(held["claimedUntil"])
-            inherited = held["state"] == "claimed" and held["created"] == build.created
-            row["claimedAt"] = since
-            try:
-                taken = await table.update_entity(
-                    row, mode="replace", etag=held.metadata["etag"], match_condition=MatchConditions.IfNotModified
-                )
-            except (ResourceModifiedError, ResourceNotFoundError):
-                return Busy(now)
-            return Claim(build, since, until, str(taken["etag"]), inherited=inherited)
+            return Claim(build, taken["since"], etags[1], inherited=abandoned is not None)
 
     async def scheduled_run(self, build: Build) -> str | None:
-        """Return the run that a build was scheduled as, or None if it was not."""
+        """Return the run that a build was scheduled as, "" if that is being done, or None if it was not."""
         with _doing("read a build"):
-            try:
-                row = await (await self._table()).get_entity(build.registry.lower(), _build_key(build))
-            except ResourceNotFoundError:
-                return None
-        if row["created"] != build.created or row["state"] == "claimed":
-            return None
-        return str(row["runId"])
+            row = _of(build, await self._get(build.registry, _build_key(build)))
+        return str(row["runId"]) if row else None
 
-    async def schedule(self, claim: Claim, run_id: str, request: RebuildRequest, now: datetime) -> None:
-        """Record the run that was scheduled under a claim."""
-        build = claim.build
-        table = await self._table()
+    async def schedule(self, build: Build, run_id: str, request: RebuildRequest, now: datetime) -> None:
+        """Record the run that was scheduled for a build; one that is on record stays as it is."""
         run = {
-            **_key(build.registry, f"run|{run_id}"), "task": build.task, "build": build.key,
+            **_key(build.registry, f"run|{run_id}"), "task": build.task, "build": build.key, "state": "scheduled",
             "image": str(build.image or ""), "scheduledAt": now, "cause": request.cause.value,
-            "requestId": request.id, "eventId": request.event_id,
+            "requestId": request.id, "eventId": request.event_id, "created": build.created,
+        }  # fmt: skip
+        row = {
+            **_key(build.registry, _build_key(build)), "state": "scheduled", "runId": run_id, "scheduledAt": now,
+            "created": build.created, "image": str(build.image or ""),
         }  # fmt: skip
         with _doing("record a run"):
-            try:
-                await table.create_entity({**run, "state": "scheduled"})
-            except ResourceExistsError:
-                # Adopted after somebody has seen it end: that stays on record.
-                await table.upsert_entity(run)
-            row = {**_key(build.registry, _build_key(build)), "state": "scheduled", "runId": run_id, "scheduledAt": now}
-            await table.update_entity(row, mode="merge")
+            while True:
+                known, before, turn = await self._all(build, f"run|{run_id}", _build_key(build), f"turn|{build.task}")
+                if _of(build, known):
+                    return
+                changes = [_put(run, known)]
+                held = _of(build, before)
+                # A run that is being repeated, or that another one stands for, is a run, but not the build's.
+                if held is None or (held["state"] == "claimed" and held["replaces"] != run_id):
+                    changes.append(_put(row, before))
+                    if turn and turn["key"] == build.key:
+                        changes.append(_delete(turn))
+                if await self._change(*changes) is not None:
+                    return
 
     async def release(self, claim: Claim, now: datetime, *, unclear: bool) -> None:
-        """Give a claim back after a failure.
+        """Give a claim back after a failure; one that another worker has taken over stays with that one.
 
         Args:
             unclear: The run may have been scheduled all the same: whoever is next must look before scheduling.
         """
-        table = await self._table()
-        key = _key(claim.build.registry, _build_key(claim.build))
+        build = claim.build
         with _doing("release a build"):
-            try:
-                if unclear or claim.inherited:
-                    await table.update_entity({**key, "claimedUntil": now}, mode="merge")
-                else:
-                    await table.delete_entity(key["PartitionKey"], key["RowKey"])
-            except ResourceNotFoundError:
-                pass
+            turn, held = await self._all(build, f"turn|{build.task}", _build_key(build))
+            if turn is None or turn.metadata["etag"] != claim.turn:
+                return
+            if unclear:
+                await self._change(_put({**turn, "until": now}, turn))
+            else:
+                await self._change(_delete(turn), *([_delete(held)] if held else []))
 
-    async def ended(self, build: Build, run_id: str, status: str, reason: str, at: datetime) -> None:
-        """Record how a run ended."""
-        table = await self._table()
+    async def ended(
+        self, build: Build, run_id: str, status: str, reason: str, at: datetime, *, repeated: bool = False
+    ) -> None:
+        """Record how a run ended.
+
+        Args:
+            repeated: Another run is to stand in for it.
+        """
         end = {"state": "ended", "status": status, "reason": reason[:1000], "endedAt": at}
         with _doing("record the end of a run"):
-            await table.upsert_entity({**_key(build.registry, f"run|{run_id}"), **end, "task": build.task})
-            await table.upsert_entity({**_key(build.registry, _build_key(build)), **end, "runId": run_id})
+            while True:
+                run, held = await self._all(build, f"run|{run_id}", _build_key(build))
+                if _of(build, run) is None:
+                    return
+                changes = [_put({**run, **end}, run)] if run else []
+                if held and _of(build, held) and held["runId"] == run_id and not repeated:
+                    changes.append(_put({**held, **end}, held))
+                if await self._change(*changes) is not None:
+                    return
 
-    async def known_runs(self, registry: str) -> set[str]:
-        """Return the ids of all runs of a registry that the ledger knows."""
+    async def known_runs(self, build: Build) -> set[str]:
+        """Return the ids of all runs of a build's registry that the ledger knows."""
         table = await self._table()
-        query = "PartitionKey eq @registry and RowKey ge 'run|' and RowKey lt 'run}'"
+        query = "PartitionKey eq @registry and RowKey ge 'run|' and RowKey lt 'run}' and created eq @created"
         with _doing("read the runs of a registry"):
+            parameters = {"registry": build.registry.lower(), "created": build.created}
             return {
                 str(row["RowKey"]).removeprefix("run|")
-                async for row in table.query_entities(query, parameters={"registry": registry.lower()}, select="RowKey")
+                async for row in table.query_entities(query, parameters=parameters, select="RowKey")
             }
 
     async def request(self, registry: str, request: RebuildRequest, outcome: str, reason: str, at: datetime) -> None:
@@ -221,57 +237,49 @@ class Ledger:
         with _doing("record a deletion"):
             await (await self._table()).upsert_entity(row, mode="replace")
 
-    async def note_image(self, image: BaseImage, pushed_at: datetime, event_id: str) -> tuple[bool, str]:
-        """Record a push.
+    async def note_image(self, image: BaseImage, pushed_at: datetime, event_id: str, tasks: tuple[str, ...]) -> bool:
+        """Record a push; return False if a newer push of another content is on record for the tag.
 
-        Returns:
-            False if a newer push of another content is on record for the tag; and the digest that was there before.
+        A content that leaves a tag may be asked for again by these tasks, should it come back.
         """
-        table = await self._table()
-        key = {"PartitionKey": ".images", "RowKey": _safe(image.name.replace("/", "|"))}
-        row = {**key, "digest": image.digest, "pushedAt": pushed_at, "eventId": event_id}
+        row = {**_tag_key(image), "digest": image.digest, "pushedAt": pushed_at, "eventId": event_id}
         with _doing("record a push"):
             while True:
-                try:
-                    known = await table.get_entity(key["PartitionKey"], key["RowKey"])
-                except ResourceNotFoundError:
-                    with suppress(ResourceExistsError):
-                        await table.create_entity(row)
-                        return True, ""
-                    continue
-                before = str(known["digest"])
-                if known["pushedAt"] >= pushed_at:
-                    return before == image.digest, before
-                with suppress(ResourceModifiedError, ResourceNotFoundError):
-                    await table.update_entity(
-                        row, mode="replace", etag=known.metadata["etag"], match_condition=MatchConditions.IfNotModified
-                    )
-                    return True, before
+                known = await self._get(row["PartitionKey"], row["RowKey"])
+                if known and known["pushedAt"] >= pushed_at:
+                    return bool(known["digest"] == image.digest)
+                changes = [_put(row, known)]
+                if known and known["digest"] != image.digest:
+                    changes.append(("upsert", {**_fan_out_key(known["digest"], tasks), "owner": ""}))
+                if await self._change(*changes) is not None:
+                    return True
 
     async def newest(self, image: BaseImage) -> tuple[str, datetime] | None:
         """Return the newest digest that was pushed under an image's tag and when, or None if none is on record."""
+        key = _tag_key(image)
         with _doing("read the newest push"):
-            try:
-                row = await (await self._table()).get_entity(".images", _safe(image.name.replace("/", "|")))
-            except ResourceNotFoundError:
-                return None
-        return str(row["digest"]), row["pushedAt"]
+            row = await self._get(key["PartitionKey"], key["RowKey"])
+        return (str(row["digest"]), row["pushedAt"]) if row else None
+
+    async def is_current(self, digest: str) -> bool:
+        """Tell whether a digest is the newest one of any tag."""
+        table = await self._table()
+        query = "PartitionKey eq '.images' and RowKey ge 'tag|' and RowKey lt 'tag}' and digest eq @digest"
+        with _doing("read the tags of a digest"):
+            async for _ in table.query_entities(query, parameters={"digest": digest}):
+                return True
+        return False
 
     async def open_fan_out(self, digest: str, tasks: tuple[str, ...], owner: str) -> bool:
         """Open the fan-out of a content; return False if another event has opened it (and so sees it through)."""
-        table, row = await self._table(), {**_fan_out_key(digest, tasks), "owner": owner}
+        row = {**_fan_out_key(digest, tasks), "owner": owner}
         with _doing("open a fan-out"):
-            try:
-                await table.create_entity(row)
-            except ResourceExistsError:
-                return bool((await table.get_entity(row["PartitionKey"], row["RowKey"]))["owner"] == owner)
-        return True
-
-    async def forget_fan_out(self, digest: str, tasks: tuple[str, ...]) -> None:
-        """Let a content be asked for again, should it come back under its tag."""
-        key = _fan_out_key(digest, tasks)
-        with _doing("forget a fan-out"):
-            await (await self._table()).delete_entity(key["PartitionKey"], key["RowKey"])
+            while True:
+                known = await self._get(row["PartitionKey"], row["RowKey"])
+                if known and known["owner"]:
+                    return bool(known["owner"] == owner)
+                if await self._change(_put(row, known)) is not None:
+                    return True
 
     async def verified(self, registry: str, task: str) -> tuple[str, str]:
         """Return (fingerprint, last change) under which a task's credential was seen to be right, or ("", "")."""
@@ -287,6 +295,25 @@ class Ledger:
         row = {**_key(registry, f"task|{task}"), "fingerprint": fingerprint, "lastModifiedAt": last_modified}
         with _doing("record what is known of a task"):
             await (await self._table()).upsert_entity(row, mode="replace")
+
+    async def _get(self, partition: str, row: str) -> TableEntity | None:
+        try:
+            return await (await self._table()).get_entity(partition.lower(), row)
+        except ResourceNotFoundError:
+            return None
+
+    async def _all(self, build: Build, *rows: str) -> list[TableEntity | None]:
+        return await asyncio.gather(*(self._get(build.registry, row) for row in rows))
+
+    async def _change(self, *changes: _Change) -> list[str] | None:
+        """Make changes of one partition, all or none; return the rows' new ETags, or None if somebody was faster."""
+        try:
+            done = await (await self._table()).submit_transaction(changes)
+        except HttpResponseError as error:
+            if error.status_code not in (404, 409, 412) or code_of(error) == "TableNotFound":
+                raise
+            return None
+        return [str(one.get("etag", "")) for one in done]
 
     async def rows(self, registry: str) -> list[Mapping[str, Any]]:
         """Return everything the ledger holds about a registry, oldest keys first."""
@@ -308,8 +335,34 @@ def _key(registry: str, row: str) -> dict[str, Any]:
     return {"PartitionKey": registry.lower(), "RowKey": row}
 
 
+def _tag_key(image: BaseImage) -> dict[str, Any]:
+    return {"PartitionKey": ".images", "RowKey": f"tag|{_safe(image.name)}"}
+
+
 def _fan_out_key(digest: str, tasks: tuple[str, ...]) -> dict[str, Any]:
-    return {"PartitionKey": ".fan-outs", "RowKey": _safe(f"{digest} {' '.join(sorted(tasks))}")}
+    content = " ".join((digest, *sorted(tasks)))
+    content = " ".join((digest, *sorted(tasks)))
+    return {"PartitionKey": ".images", "RowKey": f"fan-out|{_safe(content)}"}
+
+
+def _of(build: Build, row: TableEntity | None) -> TableEntity | None:
+    """Return a row if it is about the registry that the build is for, not about an earlier one of that name."""
+    return row if row is not None and row["created"] == build.created else None
+
+
+def _put(row: Mapping[str, Any], known: TableEntity | None) -> _Change:
+    """Return the change that writes a whole row, provided that nobody changed it since it was read."""
+    if known is None:
+        return "create", row
+    return "update", row, {"mode": "replace", **_unchanged(known)}
+
+
+def _unchanged(row: TableEntity) -> dict[str, Any]:
+    return {"etag": row.metadata["etag"], "match_condition": MatchConditions.IfNotModified}
+
+
+def _delete(row: TableEntity) -> _Change:
+    return "delete", row, _unchanged(row)
 
 
 def _build_key(build: Build) -> str:

@@ -75,6 +75,7 @@ class FanOut(_Message):
         image: The base image that was pushed, or that a person named; None means all tasks, each on its default image.
         pushed_at: When the image was pushed.
         after: Where the previous page ended; "" to begin.
+        attempts: How often it was put back because of a temporary failure.
     """
 
     version: Literal[1] = 1
@@ -84,6 +85,7 @@ class FanOut(_Message):
     pushed_at: AwareDatetime | None = Field(default=None, alias="pushedAt")
     requested_at: AwareDatetime = Field(alias="requestedAt")
     after: str = Field(default="", max_length=64)
+    attempts: int = Field(default=0, ge=0)
 
 
 class RebuildRequest(_Message):
@@ -94,6 +96,7 @@ class RebuildRequest(_Message):
         registry: ARM id of the team registry.
         image: The base image to build on; None means the task's default image.
         pushed_at: When the image was pushed.
+        created: When the registry was created, as ARM writes it, if that is known; "" otherwise.
         newborn: The registry had been created a moment before.
         attempts: How often it was put back because of a temporary failure.
         waited: How often it was put back because the subscription's budget was spent.
@@ -101,6 +104,7 @@ class RebuildRequest(_Message):
         replaces: For a retry: the failed run that it repeats.
         build: For a retry: the ledger's key of the build that it repeats.
         logins_refused: For a retry: how many runs of this build could not log in to the base registry.
+        refused_since: For a retry: when the first of them was scheduled.
     """
 
     version: Literal[1] = 1
@@ -112,6 +116,7 @@ class RebuildRequest(_Message):
     event_id: str = Field(default="", alias="eventId", max_length=200)
     pushed_at: AwareDatetime | None = Field(default=None, alias="pushedAt")
     requested_at: AwareDatetime = Field(alias="requestedAt")
+    created: str = ""
     newborn: bool = False
     attempts: int = Field(default=0, ge=0)
     waited: int = Field(default=0, ge=0)
@@ -119,6 +124,7 @@ class RebuildRequest(_Message):
     replaces: str = Field(default="", max_length=100)
     build: str = Field(default="", max_length=300)
     logins_refused: int = Field(default=0, ge=0, le=1000, alias="loginsRefused")
+    refused_since: AwareDatetime | None = Field(default=None, alias="refusedSince")
 
 
 class RunCheck(_Message):

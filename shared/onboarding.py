@@ -71,10 +71,12 @@ class Applied:
     Attributes:
         task_id: ARM id of the task.
         writes: What had to be written, e.g. `grant AcrPull`; empty when nothing had to.
+        checked: Azure was asked; otherwise the fleet's lists say so, which may be a little old.
     """
 
     task_id: str
     writes: tuple[str, ...]
+    checked: bool = True
 
 
 async def settled(services: Services, target: Target) -> Applied | None:
@@ -109,7 +111,7 @@ async def _settled(services: Services, target: Target) -> Applied | None:
             return None
     if spec != listed.spec or (listed.modified and listed.modified > datetime.fromisoformat(modified)):
         return None
-    return Applied(listed.id, ())
+    return Applied(listed.id, (), checked=False)
 
 
 async def observe(services: Services, target: Target, *, newborn: bool = False, fresh: bool = False) -> State:

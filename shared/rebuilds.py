@@ -9,11 +9,11 @@ from enum import StrEnum
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import desired
-from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected, TemporaryError
+from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected, PermanentError, TemporaryError
 from shared.images import BaseImage
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
+from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest, RunCheck
 from shared.onboarding import Applied, Target, ensure, settled
 from shared.pacing import OutOfBudget
 from shared.policy import Policy, Selection, TaskPolicy, select
@@ -25,6 +25,9 @@ log = Log("rebuilds")
 
 # Clocks of the ledger's writer and of ACR differ a little.
 _CLOCK_SKEW = timedelta(minutes=2)
+
+_LOOKS = 4
+"""How often a base registry that does not answer is asked what a tag points to, before a run is started without."""
 
 _FULL_COST = 4
 """Writes that onboarding can take: identity, grant, task and the run."""
@@ -86,6 +89,10 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
     if task is None:
         return Outcome(Decision.SKIPPED, f"the policy has no task {request.task} any more")
     team = await services.fleet.find(request.registry)
+    selected = team and select(policy, task, team.name, team.tags) is Selection.SELECTED
+    if team and not (selected and request.created in ("", team.created)):
+        # Opted in, or made anew under its old name, after the fleet was listed?
+        team = await services.fleet.find(request.registry, fresh=True)
     if team is None:
         return Outcome(Decision.SKIPPED, "the registry does not exist any more")
     selection = select(policy, task, team.name, team.tags)
@@ -100,9 +107,11 @@ async def run_target(services: Services, target: Target, request: RebuildRequest
     image = request.image.to_domain() if request.image else None
     if request.cause is Cause.BASE_IMAGE_PUSHED:
         # Most repeats of an event end here, without a call to Resource Manager.
-        if run_id := await services.ledger.scheduled_run(_build(target, request, image)):
+        run_id = await services.ledger.scheduled_run(_build(target, request, image))
+        if run_id:
             return Outcome(Decision.ALREADY_SCHEDULED, run_id=run_id)
-        if image and await _is_superseded(services, image, request.pushed_at):
+        # A claim of it must be settled: somebody may have scheduled its run without recording it.
+        if run_id is None and image and await _is_superseded(services, image, request.pushed_at):
             return Outcome(Decision.SUPERSEDED, f"something newer was pushed as {image.name}")
     repeated = request.cause is Cause.RETRY
     applied = None if repeated else await settled(services, target)
@@ -115,7 +124,10 @@ async def run_target(services: Services, target: Target, request: RebuildRequest
 
 async def _is_superseded(services: Services, image: BaseImage, pushed_at: datetime | None) -> bool:
     newest = await services.newest(image)
-    return newest is not None and pushed_at is not None and newest[0] != image.digest and newest[1] > pushed_at
+    if newest is None or pushed_at is None or newest[0] == image.digest or newest[1] <= pushed_at:
+        return False
+    # Another tag may still stand for it, whose own event asked for nothing since this one did.
+    return not await services.ledger.is_current(image.digest)
 
 
 async def _apply(
@@ -126,7 +138,7 @@ async def _apply(
         return as_is or await ensure(services, target, newborn=request.newborn, fresh=fresh)
 
     # Registry and base image are looked at side by side: somebody may be waiting.
-    applied, (image, found) = await both(desired_state(), _resolve(services, target, image))
+    applied, (image, found) = await both(desired_state(), _resolve(services, target, request, image))
     if not found:
         if request.cause is Cause.MANUAL:
             raise NotFound(
@@ -137,6 +149,9 @@ async def _apply(
     build = _build(target, request, image)
     now = services.now()
     claim = await services.ledger.claim(build, now, replaces=request.replaces)
+    while isinstance(claim, Claim) and claim.build.key != build.key:
+        await _settle(services, target, request, claim)
+        claim = await services.ledger.claim(build, now, replaces=request.replaces)
     if isinstance(claim, Scheduled):
         return Outcome(Decision.ALREADY_SCHEDULED, run_id=claim.run_id, writes=applied.writes)
     if isinstance(claim, Busy):
@@ -161,7 +176,9 @@ def _build(target: Target, request: RebuildRequest, image: BaseImage | None) -> 
     return Build(target.team.name, target.task.name, key, target.team.created, image)
 
 
-async def _resolve(services: Services, target: Target, image: BaseImage | None) -> tuple[BaseImage | None, bool]:
+async def _resolve(
+    services: Services, target: Target, request: RebuildRequest, image: BaseImage | None
+) -> tuple[BaseImage | None, bool]:
     """Find out what to build on when the request does not say; return it and whether it exists.
 
     A base registry that does not let the app look (a firewall, a missing role) is no reason not to build.
@@ -172,6 +189,9 @@ async def _resolve(services: Services, target: Target, image: BaseImage | None) 
     try:
         digest = await services.arm.digest_of(target.base, image)
     except (NotPermitted, TemporaryError) as error:
+        if isinstance(error, TemporaryError) and request.cause is not Cause.MANUAL and request.attempts < _LOOKS:
+            # Built without its digest, the same content would be built again when its push is known.
+            raise
         log.warning("base image not looked up", registry=target.base.name, image=image, reason=error)
         return image, True
     return BaseImage(image.repository, image.tag, digest or ""), digest is not None
@@ -180,34 +200,67 @@ async def _resolve(services: Services, target: Target, image: BaseImage | None) 
 async def _schedule(
     services: Services, target: Target, request: RebuildRequest, claim: Claim, applied: Applied
 ) -> Outcome:
-    decision, image = Decision.SCHEDULED, claim.build.image
-    run_id = await _orphan(services, target, claim) if claim.inherited else ""
-    if run_id:
-        decision = Decision.ADOPTED
-    else:
+    image = claim.build.image
+    if claim.inherited and (run_id := await _orphan(services, target, claim)):
+        await _record(services, target, request, claim, run_id)
+        return Outcome(Decision.ADOPTED, run_id=run_id, writes=applied.writes)
+    if claim.inherited and image and await _is_superseded(services, image, request.pushed_at):
+        await services.ledger.release(claim, services.now(), unclear=False)
+        return Outcome(Decision.SUPERSEDED, f"something newer was pushed as {image.name}", writes=applied.writes)
+    try:
         try:
-            body = desired.run_body(applied.task_id, target.base, image)
-            run_id = (await services.arm.schedule_run(target.team, body)).id
-        except GroundswellError as error:
-            # A temporary failure may hide a run that was started all the same.
-            await services.ledger.release(claim, services.now(), unclear=isinstance(error, TemporaryError))
-            raise
-    now = services.now()
+            run_id = await _start(services, target, image, applied)
+        except PermanentError:
+            if applied.checked:
+                raise
+            # The lists, by which the registry was as it must be, lag behind what happened to it.
+            applied = await ensure(services, target, fresh=True)
+            run_id = await _start(services, target, image, applied)
+    except GroundswellError as error:
+        # A temporary failure may hide a run that was started all the same.
+        await services.ledger.release(claim, services.now(), unclear=isinstance(error, TemporaryError))
+        raise
     touched = bool(applied.writes) or request.cause in (Cause.RETRY, Cause.MANUAL)
-    if touched or services.settings.follow_runs == "all":
-        # Before the record: once a run is on record nobody comes back to it, so it must be followed by then.
+    await _record(services, target, request, claim, run_id, follow=touched or services.settings.follow_runs == "all")
+    return Outcome(Decision.SCHEDULED, run_id=run_id, writes=applied.writes)
+
+
+async def _start(services: Services, target: Target, image: BaseImage | None, applied: Applied) -> str:
+    return (await services.arm.schedule_run(target.team, desired.run_body(applied.task_id, target.base, image))).id
+
+
+async def _record(
+    services: Services, target: Target, request: RebuildRequest, claim: Claim, run_id: str, *, follow: bool = True
+) -> None:
+    """See to it that a run is followed, then record it: in this order, so that no run on record goes unwatched."""
+    now = services.now()
+    if follow:
         check = RunCheck(request=request, run_id=run_id, build=claim.build.key, created=target.team.created,
                          scheduled_at=now)  # fmt: skip
         await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
-    await services.ledger.schedule(claim, run_id, request, now)
-    return Outcome(decision, run_id=run_id, writes=applied.writes)
+    await services.ledger.schedule(claim.build, run_id, request, now)
+
+
+async def _settle(services: Services, target: Target, request: RebuildRequest, claim: Claim) -> None:
+    """Settle another build's claim that ran out: record the run that its holder scheduled, or give the build up.
+
+    Its own request, which asks for it again, may be long in coming.
+    """
+    image = Image.of(claim.build.image) if claim.build.image else None
+    other = request.model_copy(update={"image": image, "build": claim.build.key, "replaces": "", "logins_refused": 0})
+    if run_id := await _orphan(services, target, claim):
+        await _record(services, target, other, claim, run_id)
+    else:
+        await services.ledger.release(claim, services.now(), unclear=False)
 
 
 async def _orphan(services: Services, target: Target, claim: Claim) -> str:
     """Return the run that an earlier holder of the claim scheduled and did not live to record, or ""."""
-    known = await services.ledger.known_runs(target.team.name)
+    known = await services.ledger.known_runs(claim.build)
     runs = await services.arm.runs_since(target.team, target.task.name, claim.since - _CLOCK_SKEW)
-    return next((run.id for run in runs if run.id not in known), "")
+    unknown = [run for run in runs if run.id not in known]
+    # Somebody may have started a run by hand shortly before.
+    return min(unknown, key=lambda run: abs((run.created or claim.since) - claim.since)).id if unknown else ""
 
 
 async def put_back(services: Services, request: RebuildRequest, error: TemporaryError) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shared import policy as policies
@@ -33,7 +33,7 @@ class Services:
         self.clients = Clients(settings, self.pacer)
         self.arm = Arm(self.clients)
         self.queues = Queues(self.clients)
-        self.ledger = Ledger(self.clients, settings.ledger_table)
+        self.ledger = Ledger(self.clients, settings.ledger_table, timedelta(seconds=settings.claim_seconds))
         self._newest: Cache[tuple[str, datetime] | None] = Cache(_NEWEST_SECONDS)
         self.fleet = Fleet(self.arm, settings.subscriptions, settings.fleet_cache_seconds)
 

@@ -78,6 +78,13 @@ class Settings(BaseModel):
         le=300,
         description="How long the list of registries may be reused, in seconds.",
     )
+    claim_seconds: float = Field(
+        default=600,
+        alias="GROUNDSWELL_CLAIM_SECONDS",
+        ge=1,
+        le=3600,
+        description="How long a worker has to start the run that it claimed, in seconds: at least functionTimeout.",
+    )
     follow_runs: Literal["all", "changed"] = Field(
         default="all",
         alias="GROUNDSWELL_FOLLOW_RUNS",

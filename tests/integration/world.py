@@ -173,8 +173,8 @@ class World:
     async def age_claims(self, age: timedelta) -> None:
         """Let all claims of the team registry look older than they are, as if that much time had passed."""
         table = self.services.clients.tables().get_table_client(self.table)
-        async for row in table.query_entities("state eq 'claimed'"):
-            for name in ("claimedAt", "claimedUntil"):
+        async for row in table.query_entities("RowKey ge 'turn|' and RowKey lt 'turn}'"):
+            for name in ("since", "until"):
                 row[name] -= age
             await table.update_entity(row)
 
