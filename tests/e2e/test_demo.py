@@ -132,7 +132,7 @@ def test_demo_tells_the_whole_story_with_both_identities_and_exits_0(start: Call
         r"Event Grid +ImagePushed baseimages/node:15-alpine → base_image_pushed",
         r"ARM +POST scheduleRun of myregistry → 200",
         r"ACR run +✓ cw1 Succeeded → hello-world:cw1",
-        r"Groundswell +built on this digest before, in cw1 → nothing to do",
+        r"Groundswell +has asked for the rebuilds of this content before → nothing to do",
         r"✓ no run was started",
         r"ACR run +✓ cw2 Succeeded → hello-world:cw2",
         r"Groundswell +✓ identity +✓ task +✗ grant missing +✓ credential",
