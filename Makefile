@@ -47,6 +47,12 @@ azure: setup ## Start the local Azure alone and print its environment (Ctrl-C en
 test: setup ## Run the tests with coverage
 	@$(PY) -m pytest --cov -n $(JOBS) $(ARGS)
 
+# The tests under faults in their long form: new scripts each time, a larger fleet, both kinds of identities.
+.PHONY: soak
+soak: setup ## Run the tests under faults for long (SCRIPTS=500 KILLS=50 SEED=1)
+	@GROUNDSWELL_FAULT_SCRIPTS=$(or $(SCRIPTS),500) GROUNDSWELL_FAULT_KILLS=$(or $(KILLS),50) \
+	    GROUNDSWELL_FAULT_SEED=$(or $(SEED),1) $(PY) -m pytest tests/faults $(ARGS)
+
 # Real clients against the local Azure. They are installed beside the project: the Azure CLI pins other packages than
 # the app does, and skopeo is Debian's. Where skopeo cannot be installed, its rows say so.
 .PHONY: conformance skopeo
