@@ -1,4 +1,4 @@
-"""The real Azure CLI (https://pypi.org/project/azure-cli) in a world, signed in as the owner."""
+"""The real Azure CLI (https://learn.microsoft.com/cli/azure) in a world, signed in as the owner."""
 
 from __future__ import annotations
 

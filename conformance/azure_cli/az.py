@@ -1,4 +1,4 @@
-"""Runs the real Azure CLI (https://pypi.org/project/azure-cli), each command a process as from a shell."""
+"""Runs the real Azure CLI (https://learn.microsoft.com/cli/azure), each command a process as from a shell."""
 
 from __future__ import annotations
 
