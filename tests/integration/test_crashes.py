@@ -8,19 +8,26 @@ from typing import Any
 import pytest
 
 from shared import work
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut
+from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
 from tests.functions_host import eventually
-from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed, raising
+from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
 from tests.integration.world import IMAGE, OPTED_IN, TASKS, TEAM, World, registry_id, task_id
 
 CACHED = {"GROUNDSWELL_FLEET_CACHE_SECONDS": "300"}
 KILLED = SystemExit("killed")
 
 
-async def die(world: World, message: dict[str, Any] | FanOut, *, at: str) -> None:
-    """Handle a message with a worker that dies when it wants to use this function of the ledger."""
+async def die(world: World, message: dict[str, Any] | FanOut, *, at: str, after: bool = False) -> None:
+    """Handle a message with a worker that dies before, or after, it uses this function of the ledger."""
+    function = getattr(world.services.ledger, at)
+
+    async def last_deed(*arguments: Any, **options: Any) -> None:
+        if after:
+            await function(*arguments, **options)
+        raise KILLED
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.services.ledger, at, raising(KILLED))
+        patch.setattr(world.services.ledger, at, last_deed)
         body = message.encode().encode() if isinstance(message, FanOut) else world.encode(message)
         handler = work.fan_out_requested if isinstance(message, FanOut) else work.rebuild_requested
         with pytest.raises(SystemExit):
@@ -63,23 +70,29 @@ async def test_run_whose_worker_died_before_recording_it_is_recorded_by_its_chec
 
 async def test_orphan_run_of_one_content_is_not_taken_for_another(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
-    one, two = await world.push("one"), await world.push("two")
-    (first,) = await fan_out(world, pushed(one, minutes=0))
+    python, node = await world.push("python", image="baseimages/python:3.13"), await world.push("node")
+    image = Image(repository="baseimages/python", tag="3.13", digest=python)
+    (first,) = await fan_out(world, pushed(python, event="python").model_copy(update={"image": image}))
+    (second,) = await fan_out(world, pushed(node, event="node"))
+    await die(world, first, at="claim", after=True)
+    await handle(world, [second])
+    await world.age_claims(timedelta(minutes=11))
     world.fault(path=".*/scheduleRun", reset="after")
-    await handle(world, [first])
-    await handle(world, await fan_out(world, pushed(two, minutes=1)))
-    await handle(world, await world.take(REBUILD_REQUESTS))
-    assert await built(world) == sorted((one, two))
+    await handle(world, [second, first, second])
+    actual = {
+        run.name: next(v["value"] for v in run.properties["_definition"]["step"]["values"] if v["name"] == "baseDigest")
+        for run in world.azure.state.of_type("Microsoft.ContainerRegistry/registries/runs")
+    }
+    rows = await world.ledger("run|")
+    assert {row["RowKey"].removeprefix("run|"): row["image"].rpartition("@")[2] for row in rows} == actual
+    assert sorted(actual.values()) == sorted((python, node))
 
 
 async def test_claim_of_a_dead_worker_without_a_run_holds_up_no_other_content(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     one, two = await world.push("one"), await world.push("two")
     (first,) = await fan_out(world, pushed(one, minutes=0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.services.arm, "schedule_run", raising(KILLED))
-        with pytest.raises(SystemExit):
-            await handle(world, [first])
+    await die(world, first, at="claim", after=True)
     await world.age_claims(timedelta(minutes=11))
     await world.reconnect()
     await handle(world, await fan_out(world, pushed(two, minutes=1)))
@@ -94,6 +107,7 @@ async def test_superseded_content_whose_run_was_started_all_the_same_is_recorded
     (first,) = await fan_out(world, pushed(one, minutes=0))
     world.fault(path=".*/scheduleRun", reset="after")
     await handle(world, [first])
+    await world.reconnect()
     await fan_out(world, pushed(two, minutes=1))
     await handle(world, [first])
     assert await built(world) == [one]
