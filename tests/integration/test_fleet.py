@@ -191,7 +191,7 @@ async def test_spent_budget_puts_requests_back_and_nothing_is_throttled(world: W
     names = await fleet(world, 12)
     await handle(world, await fan_out(world, pushed(await world.push("one"), minutes=0)))
     await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300")
-    world.azure.throttle.configure("writes", burst=8, per_second=4)
+    world.azure.throttle.configure("writes", burst=8, per_second=0.5)
     before = world.azure.journal.last
     await handle(world, await fan_out(world, pushed(await world.push("two"), minutes=1)))
     assert world.delays
