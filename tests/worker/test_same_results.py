@@ -334,8 +334,8 @@ async def test_fan_outs_have_the_same_results_in_the_host_as_in_the_official_wor
         for case, expected in FAN_OUTS:
             await play(running, case, expected)
         world.fault(method="GET", path=".*/registries", status=409, times=len(running))
-        failing, expected = fanned_out(fan_out(), "TemporaryError: Could not list the registries of subscription")
-        assert (await play(running, failing, expected)).messages == ()
+        failing, expected = fanned_out(fan_out(), "fan-out put back")
+        await play(running, failing, expected)
 
 
 async def test_messages_have_the_same_results_in_the_host_as_in_the_official_worker(
