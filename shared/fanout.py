@@ -102,11 +102,13 @@ async def _not_due(
     return None
 
 
-async def put_back(services: Services, message: FanOut, error: TemporaryError) -> float:
-    """Put a fan-out back in the queue after a temporary failure; return the delay in seconds.
+async def put_back(services: Services, message: FanOut, error: TemporaryError) -> float | None:
+    """Put a fan-out back in the queue after a temporary failure; return the delay in seconds, or None to give up.
 
     The delay is the one Azure asked for, or grows from 15 s to 10 min.
     """
+    if services.now() - message.requested_at > timedelta(hours=24):
+        return None
     grown = min(15.0 * 2 ** min(message.attempts, 6), 600.0)
     delay = max(1.0, grown if error.retry_after is None else error.retry_after)
     await services.queues.send(FAN_OUTS, message.model_copy(update={"attempts": message.attempts + 1}), delay)

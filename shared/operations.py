@@ -167,9 +167,11 @@ async def replay(services: Services) -> dict[str, int]:
 
     async def fan_out(body: bytes) -> bool:
         try:
-            await services.queues.send(FAN_OUTS, decode(FanOut, body))
+            message = decode(FanOut, body)
         except InvalidInput:
             return False
+        again = message.model_copy(update={"attempts": 0, "requested_at": services.now()})
+        await services.queues.send(FAN_OUTS, again)
         return True
 
     replayed = kept = 0

@@ -23,6 +23,9 @@ async def fan_out_requested(services: Services, body: bytes) -> None:
         await fanout.fan_out(services, message)
     except TemporaryError as error:
         delay = await fanout.put_back(services, message, error)
+        if delay is None:
+            await _set_aside(services, FAN_OUTS, body, error, event_id=message.id)
+            return
         log.warning("fan-out put back", delay=round(delay, 1), reason=error, event_id=message.id)
     except PermanentError as error:
         await _set_aside(services, FAN_OUTS, body, error, event_id=message.id)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import work
+from shared import operations, work
 from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
 from tests.functions_host import eventually
 from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
@@ -239,6 +239,17 @@ async def test_throttled_fan_out_comes_back_after_the_delay_azure_asked_for(worl
     world.fault(method="GET", path=".*/registries", status=429, headers={"Retry-After": "17"})
     await work.fan_out_requested(world.services, message.encode().encode())
     assert set(world.delays) == {(FAN_OUTS, 17)}
+    (again,) = await world.take(FAN_OUTS)
+    assert len(await fan_out(world, FanOut.model_validate(again))) == 2
+
+
+async def test_fan_out_that_fails_for_a_day_is_set_aside_and_put_back_on_request(world: World) -> None:
+    await fleet(world, 2)
+    message = pushed(await world.push(), minutes=-25 * 60)
+    world.fault(method="GET", path=".*/registries", status=429)
+    await work.fan_out_requested(world.services, message.encode().encode())
+    assert await world.waiting(FAN_OUTS) == 0
+    assert await operations.replay(world.services) == {"replayed": 1, "kept": 0}
     (again,) = await world.take(FAN_OUTS)
     assert len(await fan_out(world, FanOut.model_validate(again))) == 2
 
