@@ -1,0 +1,116 @@
+// Phase 2: what makes events reach the functions, once these exist. infra/hooks/postdeploy.sh waits for them, looks for
+// system topics that exist already (Azure allows one for each source) and deploys this file.
+// https://learn.microsoft.com/azure/event-grid/system-topics
+targetScope = 'subscription'
+
+@minLength(1)
+@maxLength(64)
+@description('Name of the environment, as in main.bicep.')
+param environmentName string
+
+@description('Region of the resource groups that are made for the team subscriptions\' system topics.')
+param location string
+
+@description('ARM id of the function app.')
+param functionAppId string
+
+@description('ARM id of the storage account that takes dead letters.')
+param storageAccountId string
+
+@description('ARM id of the base registry.')
+param baseRegistryId string
+
+@description('Ids of the team subscriptions, separated by commas.')
+param teamSubscriptionIds string
+
+@description('System topics that exist already: ARM id of the source in lower case → ARM id of the topic. Each has a system-assigned identity.')
+param existingTopics object = {}
+
+var abbreviations = loadJsonContent('abbreviations.json')
+var token = toLower(uniqueString(functionAppId))
+var tags = { 'azd-env-name': environmentName }
+var settings = any(loadJsonContent('event-subscriptions.json'))
+var topicType = 'Microsoft.EventGrid/systemTopics'
+
+var baseRegistrySubscription = split(baseRegistryId, '/')[2]
+var baseRegistryGroup = split(baseRegistryId, '/')[4]
+var baseTopicExists = contains(existingTopics, toLower(baseRegistryId))
+var newBaseTopicId = '/subscriptions/${baseRegistrySubscription}/resourceGroups/${baseRegistryGroup}/providers/${topicType}/${abbreviations.eventGridSystemTopics}${split(baseRegistryId, '/')[8]}'
+var baseTopicId = baseTopicExists ? existingTopics[toLower(baseRegistryId)] : newBaseTopicId
+
+var teamGroup = '${abbreviations.resourcesResourceGroups}${environmentName}-events'
+var teamTopicName = '${abbreviations.eventGridSystemTopics}subscription-${token}'
+var teamSubscriptions = filter(map(split(teamSubscriptionIds, ','), id => toLower(trim(id))), id => !empty(id))
+var teams = map(teamSubscriptions, id => {
+  id: id
+  topicExists: contains(existingTopics, '/subscriptions/${id}')
+  topicId: contains(existingTopics, '/subscriptions/${id}') ? existingTopics['/subscriptions/${id}'] : '/subscriptions/${id}/resourceGroups/${teamGroup}/providers/${topicType}/${teamTopicName}'
+})
+
+resource baseRegistry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
+  name: split(baseRegistryId, '/')[8]
+  scope: resourceGroup(baseRegistrySubscription, baseRegistryGroup)
+}
+
+module baseTopic 'modules/system-topic.bicep' = if (!baseTopicExists) {
+  name: 'groundswell-base-topic-${token}'
+  scope: resourceGroup(baseRegistrySubscription, baseRegistryGroup)
+  params: {
+    name: split(baseTopicId, '/')[8]
+    location: baseRegistry.location
+    source: baseRegistryId
+    topicType: 'Microsoft.ContainerRegistry.Registries'
+    tags: tags
+  }
+}
+
+module baseSubscriptions 'modules/event-subscriptions.bicep' = {
+  name: 'groundswell-base-events-${token}'
+  scope: resourceGroup(split(baseTopicId, '/')[2], split(baseTopicId, '/')[4])
+  params: {
+    topicName: split(baseTopicId, '/')[8]
+    subscriptions: filter(settings.subscriptions, wanted => wanted.source == 'baseRegistry')
+    eventDeliverySchema: settings.eventDeliverySchema
+    retryPolicy: settings.retryPolicy
+    deadLetterContainer: settings.deadLetter.container
+    functionAppId: functionAppId
+    storageAccountId: storageAccountId
+  }
+  dependsOn: [
+    baseTopic
+  ]
+}
+
+module teamTopics 'modules/subscription-topic.bicep' = [
+  for team in filter(teams, team => !team.topicExists): {
+    name: 'groundswell-team-topic-${token}'
+    scope: subscription(team.id)
+    params: {
+      groupName: teamGroup
+      topicName: teamTopicName
+      location: location
+      tags: tags
+    }
+  }
+]
+
+module teamEventSubscriptions 'modules/event-subscriptions.bicep' = [
+  for team in teams: {
+    name: 'groundswell-team-events-${token}'
+    scope: resourceGroup(split(team.topicId, '/')[2], split(team.topicId, '/')[4])
+    params: {
+      topicName: split(team.topicId, '/')[8]
+      subscriptions: filter(settings.subscriptions, wanted => wanted.source == 'teamSubscriptions')
+      eventDeliverySchema: settings.eventDeliverySchema
+      retryPolicy: settings.retryPolicy
+      deadLetterContainer: settings.deadLetter.container
+      functionAppId: functionAppId
+      storageAccountId: storageAccountId
+    }
+    dependsOn: [
+      teamTopics
+    ]
+  }
+]
+
+output EVENT_SUBSCRIPTION_TOPICS array = concat([baseTopicId], map(teams, team => team.topicId))

@@ -1,0 +1,231 @@
+// Phase 1: everything but the event subscriptions. Event Grid wants the functions to exist first, so those are phase 2,
+// events.bicep, which infra/hooks/postdeploy.sh deploys once the app's code is there. See docs/deployment.md.
+targetScope = 'subscription'
+
+@minLength(1)
+@maxLength(64)
+@description('Name of the environment, e.g. prod. Resource names are derived from it.')
+param environmentName string
+
+@minLength(1)
+@metadata({ azd: { type: 'location' } })
+@description('Region of the function app and its storage. It must offer Flex Consumption.')
+param location string
+
+@minLength(100)
+@description('ARM id of the base registry: /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.ContainerRegistry/registries/<name>.')
+param baseRegistryId string
+
+@minLength(36)
+@description('Ids of the subscriptions with team registries, separated by commas.')
+param teamSubscriptionIds string
+
+@description('Keep storage off the public network: virtual network, private endpoints, private DNS zones. Costs extra.')
+param privateNetworking bool
+
+@description('Is any team registry in ABAC mode (repository permissions)? Then the app may also grant push rights, in every team subscription.')
+param grantPush bool
+
+@description('Address for alerts. Empty: alerts show in the portal only.')
+param alertEmail string = ''
+
+@minValue(1)
+@maxValue(2)
+@description('Raise an alert when no event arrived for this many days (Azure Monitor looks back two days at most).')
+param daysWithoutEvent int = 2
+
+@allowed([
+  'Standard_LRS'
+  'Standard_ZRS'
+  'Standard_GRS'
+  'Standard_GZRS'
+])
+@description('Replication of the storage account. Losing it loses history only: docs/operations.md.')
+param storageSku string = 'Standard_LRS'
+
+var abbreviations = loadJsonContent('abbreviations.json')
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = { 'azd-env-name': environmentName }
+var storageName = '${abbreviations.storageStorageAccounts}${token}'
+
+var teamSubscriptions = filter(map(split(teamSubscriptionIds, ','), id => trim(id)), id => !empty(id))
+var baseRegistrySubscription = split(baseRegistryId, '/')[2]
+var baseRegistryGroup = split(baseRegistryId, '/')[4]
+var baseRegistryName = split(baseRegistryId, '/')[8]
+
+// The policy says which identity the fleet has and where: it is not asked for again.
+// It lives beside the base registry unless the policy names another subscription, as in shared/onboarding.py.
+var fleetIdentity = any(loadYamlContent('../policy/rebuilds.yaml').identity)
+var hasFleetIdentity = fleetIdentity.type == 'UserAssigned'
+var fleetIdentitySubscription = contains(fleetIdentity, 'subscription') ? fleetIdentity.subscription : baseRegistrySubscription
+var fleetIdentityGroup = hasFleetIdentity ? fleetIdentity.resourceGroup : baseRegistryGroup
+
+var allRoles = any(loadJsonContent('app-roles.json').assignments)
+var roles = filter(allRoles, role => grantPush || role.name != 'grantPush')
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: '${abbreviations.resourcesResourceGroups}${environmentName}'
+  location: location
+  tags: tags
+}
+
+// The app's own identity: the one principal that app-roles.json gives rights to.
+module identity 'br/public:avm/res/managed-identity/user-assigned-identity:0.6.0' = {
+  name: 'groundswell-identity'
+  scope: group
+  params: {
+    name: '${abbreviations.managedIdentityUserAssignedIdentities}${token}'
+    location: location
+    tags: tags
+    enableTelemetry: false
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  name: 'groundswell-storage'
+  scope: group
+  params: {
+    name: storageName
+    location: location
+    tags: tags
+    skuName: storageSku
+    isPrivate: privateNetworking
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'groundswell-monitoring'
+  scope: group
+  params: {
+    workspaceName: '${abbreviations.operationalInsightsWorkspaces}${token}'
+    applicationInsightsName: '${abbreviations.insightsComponents}${token}'
+    location: location
+    tags: tags
+  }
+}
+
+module network 'modules/network.bicep' = if (privateNetworking) {
+  name: 'groundswell-network'
+  scope: group
+  params: {
+    name: '${abbreviations.networkVirtualNetworks}${token}'
+    storageAccountId: storage.outputs.id
+    location: location
+    tags: tags
+  }
+}
+
+// What each value that app-settings.json takes "from" the deployment is.
+var computed = {
+  applicationInsightsAuthentication: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
+  applicationInsightsConnectionString: monitoring.outputs.connectionString
+  clientId: identity.outputs.clientId
+  storageAccountName: storage.outputs.name
+  teamSubscriptionIds: join(teamSubscriptions, ',')
+}
+
+module functionApp 'modules/function-app.bicep' = {
+  name: 'groundswell-function-app'
+  scope: group
+  params: {
+    name: '${abbreviations.webSitesFunctions}${token}'
+    planName: '${abbreviations.webServerFarms}${token}'
+    location: location
+    tags: union(tags, { 'azd-service-name': 'app' })
+    identityId: identity.outputs.resourceId
+    deploymentContainerUrl: storage.outputs.deploymentContainerUrl
+    settings: loadJsonContent('app-settings.json').settings
+    computed: computed
+    subnetId: privateNetworking ? network.outputs.appSubnetId : ''
+  }
+  dependsOn: [
+    storageRoles
+  ]
+}
+
+// The app's rights: app-roles.json, one module for each kind of scope.
+
+module storageRoles 'modules/roles-storage.bicep' = {
+  name: 'groundswell-roles-storage'
+  scope: group
+  params: {
+    principalId: identity.outputs.principalId
+    roles: filter(roles, role => role.scope == 'storageAccount')
+    storageAccountName: storage.outputs.name
+  }
+}
+
+module applicationInsightsRoles 'modules/roles-application-insights.bicep' = {
+  name: 'groundswell-roles-application-insights'
+  scope: group
+  params: {
+    principalId: identity.outputs.principalId
+    roles: filter(roles, role => role.scope == 'applicationInsights')
+    applicationInsightsName: monitoring.outputs.applicationInsightsName
+  }
+}
+
+module teamSubscriptionRoles 'modules/roles-subscription.bicep' = [
+  for id in teamSubscriptions: {
+    name: 'groundswell-roles-${token}'
+    scope: subscription(id)
+    params: {
+      principalId: identity.outputs.principalId
+      roles: filter(roles, role => role.scope == 'teamSubscriptions')
+    }
+  }
+]
+
+module baseRegistryRoles 'modules/roles-registry.bicep' = {
+  name: 'groundswell-roles-base-registry-${token}'
+  scope: resourceGroup(baseRegistrySubscription, baseRegistryGroup)
+  params: {
+    principalId: identity.outputs.principalId
+    roles: filter(roles, role => role.scope == 'baseRegistry')
+    registryName: baseRegistryName
+  }
+}
+
+module fleetIdentityRoles 'modules/roles-resource-group.bicep' = if (hasFleetIdentity) {
+  name: 'groundswell-roles-fleet-identity-${token}'
+  scope: resourceGroup(fleetIdentitySubscription, fleetIdentityGroup)
+  params: {
+    principalId: identity.outputs.principalId
+    roles: filter(roles, role => role.scope == 'identityResourceGroup')
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'groundswell-alerts'
+  scope: group
+  params: {
+    namePrefix: '${abbreviations.insightsScheduledQueryRules}${environmentName}'
+    actionGroupName: '${abbreviations.insightsActionGroups}${token}'
+    applicationInsightsId: monitoring.outputs.applicationInsightsId
+    email: alertEmail
+    daysWithoutEvent: daysWithoutEvent
+    location: location
+    tags: tags
+  }
+}
+
+module workbook 'modules/workbook.bicep' = {
+  name: 'groundswell-workbook'
+  scope: group
+  params: {
+    applicationInsightsId: monitoring.outputs.applicationInsightsId
+    displayName: 'Groundswell ${environmentName}'
+    location: location
+    tags: tags
+  }
+}
+
+// azd keeps these in its environment; infra/hooks/postdeploy.sh and scripts/smoke read them there.
+output AZURE_LOCATION string = location
+output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_FUNCTION_APP_NAME string = functionApp.outputs.name
+output AZURE_FUNCTION_APP_ID string = functionApp.outputs.id
+output AZURE_STORAGE_ACCOUNT_ID string = storage.outputs.id
+output GROUNDSWELL_URL string = functionApp.outputs.url
+output BASE_REGISTRY_ID string = baseRegistryId
+output TEAM_SUBSCRIPTION_IDS string = join(teamSubscriptions, ',')

@@ -1,0 +1,138 @@
+// Alert rules over the metrics and requests of the app, and whom they reach.
+// The metrics' names and attributes: docs/observability.md. Limits of log search alerts:
+// https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-types#log-alerts
+
+param namePrefix string
+param actionGroupName string
+param applicationInsightsId string
+
+@description('Empty: no one is written to.')
+param email string
+param daysWithoutEvent int
+param location string
+param tags object
+
+// severity: 1 error, 2 warning, 3 informational.
+var rules = [
+  {
+    name: 'poison-queue'
+    title: 'Messages were set aside'
+    text: 'A poison queue is not empty: rebuilds wait for somebody. Mend the cause, then POST /api/rebuilds/replay.'
+    severity: 1
+    query: 'customMetrics | where name == "groundswell.queue.messages" | extend queue = tostring(customDimensions.queue) | where queue endswith "-poison" | project timestamp, queue, messages = valueMax'
+    column: 'messages'
+    aggregation: 'Maximum'
+    dimension: 'queue'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT15M'
+    frequency: 'PT15M'
+  }
+  {
+    name: 'failed-rebuilds'
+    title: 'Rebuilds failed'
+    text: 'A run failed, or a rebuild was set aside. GET /api/registries/<registry> says why.'
+    severity: 2
+    query: 'customMetrics | where name == "groundswell.rebuilds" | extend outcome = tostring(customDimensions.outcome), registry = tostring(customDimensions.registry) | where outcome in ("failed", "set-aside") | project timestamp, registry, rebuilds = valueSum'
+    column: 'rebuilds'
+    aggregation: 'Total'
+    dimension: 'registry'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT15M'
+    frequency: 'PT15M'
+  }
+  {
+    name: 'throttling'
+    title: 'Resource Manager throttles'
+    text: 'Groundswell follows the limits that Resource Manager announces; many refusals mean that something else uses them up.'
+    severity: 3
+    query: 'customMetrics | where name == "groundswell.arm.throttled" | extend subscription = tostring(customDimensions.subscription) | project timestamp, subscription, refusals = valueSum'
+    column: 'refusals'
+    aggregation: 'Total'
+    dimension: 'subscription'
+    operator: 'GreaterThan'
+    threshold: 20
+    window: 'PT30M'
+    frequency: 'PT30M'
+  }
+  {
+    name: 'function-failures'
+    title: 'Functions fail'
+    text: 'Invocations end with errors. A broken policy or setting fails every one of them, with a sentence that names it.'
+    severity: 2
+    query: 'requests | where success == false | project timestamp, function = operation_Name, failures = itemCount'
+    column: 'failures'
+    aggregation: 'Total'
+    dimension: 'function'
+    operator: 'GreaterThan'
+    threshold: 5
+    window: 'PT15M'
+    frequency: 'PT15M'
+  }
+  {
+    name: 'no-event'
+    title: 'No event arrived'
+    text: 'Event Grid delivered nothing for as long as this rule looks back. Check the event subscriptions and whether base images are still pushed.'
+    severity: 3
+    query: 'customMetrics | where name == "groundswell.events" | project timestamp'
+    column: ''
+    aggregation: 'Count'
+    dimension: ''
+    operator: 'LessThan'
+    threshold: 1
+    window: 'P${daysWithoutEvent}D'
+    frequency: 'P1D'
+  }
+]
+
+module actionGroup 'br/public:avm/res/insights/action-group:0.8.0' = {
+  name: 'action-group'
+  params: {
+    name: actionGroupName
+    groupShortName: 'groundswell'
+    tags: tags
+    emailReceivers: empty(email) ? [] : [{ name: 'email', emailAddress: email, useCommonAlertSchema: true }]
+    enableTelemetry: false
+  }
+}
+
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: '${namePrefix}-${rule.name}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: 'Groundswell: ${rule.title}'
+      description: rule.text
+      severity: rule.severity
+      enabled: true
+      scopes: [applicationInsightsId]
+      evaluationFrequency: rule.frequency
+      windowSize: rule.window
+      autoMitigate: true
+      // The tables are empty until the first telemetry arrives.
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: rule.aggregation
+            metricMeasureColumn: empty(rule.column) ? null : rule.column
+            operator: rule.operator
+            threshold: rule.threshold
+            dimensions: empty(rule.dimension) ? [] : [{ name: rule.dimension, operator: 'Include', values: ['*'] }]
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: {
+        actionGroups: [actionGroup.outputs.resourceId]
+      }
+    }
+  }
+]

@@ -1,0 +1,39 @@
+// Log Analytics and Application Insights. Telemetry is taken from identities only, never with an instrumentation key.
+
+param workspaceName string
+param applicationInsightsName string
+param location string
+param tags object
+
+@description('Days for which logs, traces and metrics are kept.')
+param retentionDays int = 30
+
+module workspace 'br/public:avm/res/operational-insights/workspace:0.16.1' = {
+  name: 'log-analytics'
+  params: {
+    name: workspaceName
+    location: location
+    tags: tags
+    dataRetention: retentionDays
+    forceCmkForQuery: false
+    enableTelemetry: false
+  }
+}
+
+module applicationInsights 'br/public:avm/res/insights/component:0.8.0' = {
+  name: 'application-insights'
+  params: {
+    name: applicationInsightsName
+    location: location
+    tags: tags
+    workspaceResourceId: workspace.outputs.resourceId
+    disableLocalAuth: true
+    disableIpMasking: false
+    retentionInDays: retentionDays
+    enableTelemetry: false
+  }
+}
+
+output applicationInsightsId string = applicationInsights.outputs.resourceId
+output applicationInsightsName string = applicationInsights.outputs.name
+output connectionString string = applicationInsights.outputs.connectionString

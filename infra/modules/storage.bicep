@@ -1,0 +1,95 @@
+// The storage account: queues, ledger, deployment package, dead letters and what the Functions host keeps.
+// It has no usable keys: every reader and writer, the host included, comes with an identity.
+
+param name string
+param location string
+param tags object
+param skuName string
+
+@description('Refuse the public network. Event Grid still reaches the dead letters, as a trusted service.')
+param isPrivate bool
+
+@description('Days for which dead letters are kept.')
+param deadLetterDays int = 30
+
+var deploymentContainer = 'deployments'
+var deadLetterContainer = loadJsonContent('../event-subscriptions.json').deadLetter.container
+
+module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
+  name: 'storage-account'
+  params: {
+    name: name
+    location: location
+    tags: tags
+    skuName: skuName
+    kind: 'StorageV2'
+    allowBlobPublicAccess: false
+    allowSharedKeyAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
+    networkAcls: {
+      bypass: 'AzureServices'
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
+    }
+    blobServices: {
+      containerDeleteRetentionPolicyEnabled: true
+      containerDeleteRetentionPolicyDays: 7
+      deleteRetentionPolicyEnabled: true
+      deleteRetentionPolicyDays: 7
+      containers: [
+        {
+          name: deploymentContainer
+        }
+        {
+          name: deadLetterContainer
+        }
+      ]
+    }
+    queueServices: {
+      queues: [
+        {
+          name: 'fan-outs'
+        }
+        {
+          name: 'rebuild-requests'
+        }
+        {
+          name: 'run-checks'
+        }
+      ]
+    }
+    tableServices: {
+      tables: [
+        {
+          name: 'ledger'
+        }
+      ]
+    }
+    managementPolicyRules: [
+      {
+        name: 'expire-dead-letters'
+        type: 'Lifecycle'
+        enabled: true
+        definition: {
+          filters: {
+            blobTypes: ['blockBlob']
+            prefixMatch: ['${deadLetterContainer}/']
+          }
+          actions: {
+            baseBlob: {
+              delete: {
+                daysAfterModificationGreaterThan: deadLetterDays
+              }
+            }
+          }
+        }
+      }
+    ]
+    enableTelemetry: false
+  }
+}
+
+output id string = account.outputs.resourceId
+output name string = account.outputs.name
+output deploymentContainerUrl string = '${account.outputs.primaryBlobEndpoint}${deploymentContainer}'
