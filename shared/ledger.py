@@ -37,7 +37,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 
 from shared import images
 from shared.clients import Clients
-from shared.errors import code_of, from_azure
+from shared.errors import TemporaryError, from_azure
 from shared.images import BaseImage
 from shared.messages import RebuildRequest
 
@@ -115,7 +115,7 @@ class Ledger:
         Args:
             replaces: Run that failed and may be repeated: if it is the build's latest one, the build is open again.
         """
-        with _doing("claim a build"):
+        with self._doing("claim a build"):
             known = await self._get(build.registry, f"turn|{build.task}")
             turn = _of(build, known)
             abandoned = turn if turn and turn["until"] <= now else None
@@ -144,12 +144,15 @@ class Ledger:
 
     async def scheduled_run(self, build: Build) -> str | None:
         """Return the run that a build was scheduled as, "" if that is being done, or None if it was not."""
-        with _doing("read a build"):
+        with self._doing("read a build"):
             row = _of(build, await self._get(build.registry, _build_key(build)))
         return str(row["runId"]) if row else None
 
     async def schedule(self, build: Build, run_id: str, request: RebuildRequest, now: datetime) -> None:
-        """Record the run that was scheduled for a build; one that is on record stays as it is."""
+        """Record the run that was scheduled for a build; one that is on record stays as it is.
+
+        A run that a person asked for counts as the build of the content that it was started with, unless that has one.
+        """
         run = {
             **_key(build.registry, f"run|{run_id}"), "task": build.task, "build": build.key, "state": "scheduled",
             "image": str(build.image or ""), "scheduledAt": now, "cause": request.cause.value,
@@ -159,12 +162,18 @@ class Ledger:
             **_key(build.registry, _build_key(build)), "state": "scheduled", "runId": run_id, "scheduledAt": now,
             "created": build.created, "image": str(build.image or ""),
         }  # fmt: skip
-        with _doing("record a run"):
+        rows = [f"run|{run_id}", _build_key(build), f"turn|{build.task}"]
+        content = f"build|{build.task}|{_safe(build.image.digest)}" if build.image and build.image.digest else rows[1]
+        if content != rows[1]:
+            rows.append(content)
+        with self._doing("record a run"):
             while True:
-                known, before, turn = await self._all(build, f"run|{run_id}", _build_key(build), f"turn|{build.task}")
+                known, before, turn, *same = await self._all(build, *rows)
                 if _of(build, known):
                     return
                 changes = [_put(run, known)]
+                if same and not _of(build, same[0]):
+                    changes.append(_put({**row, "RowKey": content}, same[0]))
                 held = _of(build, before)
                 # A run that is being repeated, or that another one stands for, is a run, but not the build's.
                 if held is None or (held["state"] == "claimed" and held["replaces"] != run_id):
@@ -181,7 +190,7 @@ class Ledger:
             unclear: The run may have been scheduled all the same: whoever is next must look before scheduling.
         """
         build = claim.build
-        with _doing("release a build"):
+        with self._doing("release a build"):
             turn, held = await self._all(build, f"turn|{build.task}", _build_key(build))
             if turn is None or turn.metadata["etag"] != claim.turn:
                 return
@@ -199,7 +208,7 @@ class Ledger:
             repeated: Another run is to stand in for it.
         """
         end = {"state": "ended", "status": status, "reason": reason[:1000], "endedAt": at}
-        with _doing("record the end of a run"):
+        with self._doing("record the end of a run"):
             while True:
                 run, held = await self._all(build, f"run|{run_id}", _build_key(build))
                 if _of(build, run) is None:
@@ -212,9 +221,9 @@ class Ledger:
 
     async def known_runs(self, build: Build) -> set[str]:
         """Return the ids of all runs of a build's registry that the ledger knows."""
-        table = await self._table()
         query = "PartitionKey eq @registry and RowKey ge 'run|' and RowKey lt 'run}' and created eq @created"
-        with _doing("read the runs of a registry"):
+        with self._doing("read the runs of a registry"):
+            table = await self._table()
             parameters = {"registry": build.registry.lower(), "created": build.created}
             return {
                 str(row["RowKey"]).removeprefix("run|")
@@ -228,13 +237,13 @@ class Ledger:
             "eventId": request.event_id, "requestedAt": request.requested_at, "outcome": outcome,
             "reason": reason[:1000], "handledAt": at, "attempts": request.attempts,
         }  # fmt: skip
-        with _doing("record a request"):
+        with self._doing("record a request"):
             await (await self._table()).upsert_entity(row, mode="replace")
 
     async def registry_deleted(self, registry: str, registry_id: str, event_id: str, at: datetime) -> None:
         """Record that a registry was deleted."""
         row = {**_key(registry, "registry"), "deletedAt": at, "id": registry_id, "eventId": event_id}
-        with _doing("record a deletion"):
+        with self._doing("record a deletion"):
             await (await self._table()).upsert_entity(row, mode="replace")
 
     async def note_image(self, image: BaseImage, pushed_at: datetime, event_id: str, tasks: tuple[str, ...]) -> bool:
@@ -243,7 +252,7 @@ class Ledger:
         A content that leaves a tag may be asked for again by these tasks, should it come back.
         """
         row = {**_tag_key(image), "digest": image.digest, "pushedAt": pushed_at, "eventId": event_id}
-        with _doing("record a push"):
+        with self._doing("record a push"):
             while True:
                 known = await self._get(row["PartitionKey"], row["RowKey"])
                 if known and known["pushedAt"] >= pushed_at:
@@ -257,15 +266,15 @@ class Ledger:
     async def newest(self, image: BaseImage) -> tuple[str, datetime] | None:
         """Return the newest digest that was pushed under an image's tag and when, or None if none is on record."""
         key = _tag_key(image)
-        with _doing("read the newest push"):
+        with self._doing("read the newest push"):
             row = await self._get(key["PartitionKey"], key["RowKey"])
         return (str(row["digest"]), row["pushedAt"]) if row else None
 
     async def is_current(self, digest: str) -> bool:
         """Tell whether a digest is the newest one of any tag."""
-        table = await self._table()
         query = "PartitionKey eq '.images' and RowKey ge 'tag|' and RowKey lt 'tag}' and digest eq @digest"
-        with _doing("read the tags of a digest"):
+        with self._doing("read the tags of a digest"):
+            table = await self._table()
             async for _ in table.query_entities(query, parameters={"digest": digest}):
                 return True
         return False
@@ -273,7 +282,7 @@ class Ledger:
     async def open_fan_out(self, digest: str, tasks: tuple[str, ...], owner: str) -> bool:
         """Open the fan-out of a content; return False if another event has opened it (and so sees it through)."""
         row = {**_fan_out_key(digest, tasks), "owner": owner}
-        with _doing("open a fan-out"):
+        with self._doing("open a fan-out"):
             while True:
                 known = await self._get(row["PartitionKey"], row["RowKey"])
                 if known and known["owner"]:
@@ -283,23 +292,33 @@ class Ledger:
 
     async def verified(self, registry: str, task: str) -> tuple[str, str]:
         """Return (fingerprint, last change) under which a task's credential was seen to be right, or ("", "")."""
-        with _doing("read what is known of a task"):
-            try:
-                row = await (await self._table()).get_entity(registry.lower(), f"task|{task}")
-            except ResourceNotFoundError:
-                return "", ""
+        with self._doing("read what is known of a task"):
+            row = await self._get(registry, f"task|{task}") or {}
         return str(row.get("fingerprint", "")), str(row.get("lastModifiedAt", ""))
 
     async def set_verified(self, registry: str, task: str, fingerprint: str, last_modified: str) -> None:
         """Record that a task's credential is right as of the task's last change."""
         row = {**_key(registry, f"task|{task}"), "fingerprint": fingerprint, "lastModifiedAt": last_modified}
-        with _doing("record what is known of a task"):
+        with self._doing("record what is known of a task"):
             await (await self._table()).upsert_entity(row, mode="replace")
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except AzureError as error:
+            if _table_is_gone(error):
+                # Lost or deleted while the app runs: the next attempt makes it anew.
+                self._client = None
+                raise TemporaryError(f"Could not {what} in the ledger: its table is gone.", 15.0) from error
+            raise from_azure(error, f"{what} in the ledger") from error
 
     async def _get(self, partition: str, row: str) -> TableEntity | None:
         try:
             return await (await self._table()).get_entity(partition.lower(), row)
-        except ResourceNotFoundError:
+        except ResourceNotFoundError as error:
+            if _table_is_gone(error):
+                raise
             return None
 
     async def _all(self, build: Build, *rows: str) -> list[TableEntity | None]:
@@ -310,7 +329,7 @@ class Ledger:
         try:
             done = await (await self._table()).submit_transaction(changes)
         except HttpResponseError as error:
-            if error.status_code not in (404, 409, 412) or code_of(error) == "TableNotFound":
+            if error.status_code not in (404, 409, 412) or _table_is_gone(error):
                 raise
             return None
         return [str(one.get("etag", "")) for one in done]
@@ -318,17 +337,13 @@ class Ledger:
     async def rows(self, registry: str) -> list[Mapping[str, Any]]:
         """Return everything the ledger holds about a registry, oldest keys first."""
         query = "PartitionKey eq @registry"
-        with _doing("read a registry's rows"):
+        with self._doing("read a registry's rows"):
             table = await self._table()
             return [row async for row in table.query_entities(query, parameters={"registry": registry.lower()})]
 
 
-@contextmanager
-def _doing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except AzureError as error:
-        raise from_azure(error, f"{what} in the ledger") from error
+def _table_is_gone(error: AzureError) -> bool:
+    return getattr(error, "error_code", None) == "TableNotFound"
 
 
 def _key(registry: str, row: str) -> dict[str, Any]:
@@ -340,7 +355,6 @@ def _tag_key(image: BaseImage) -> dict[str, Any]:
 
 
 def _fan_out_key(digest: str, tasks: tuple[str, ...]) -> dict[str, Any]:
-    content = " ".join((digest, *sorted(tasks)))
     content = " ".join((digest, *sorted(tasks)))
     return {"PartitionKey": ".images", "RowKey": f"fan-out|{_safe(content)}"}
 
