@@ -5,6 +5,7 @@ import azure.functions as func
 from handlers import (
     base_image_pushed,
     fan_out_requested,
+    queues_watched,
     rebuild_requested,
     run_followed,
     runs_api,
@@ -12,5 +13,13 @@ from handlers import (
 )
 
 app = func.FunctionApp()
-for module in (base_image_pushed, team_registry_changed, fan_out_requested, rebuild_requested, run_followed, runs_api):
+for module in (
+    base_image_pushed,
+    team_registry_changed,
+    fan_out_requested,
+    rebuild_requested,
+    run_followed,
+    runs_api,
+    queues_watched,
+):
     app.register_functions(module.blueprint)

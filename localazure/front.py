@@ -65,6 +65,7 @@ class Front:
             iso(self._azure.clock.now()), request.method, host, request.path, request.query_string
         )
         entry.caller, entry.object_id = self._azure.identity.name_of_caller(request)
+        entry.traceparent = request.headers.get("traceparent", "")
         request[ENTRY] = entry
         started = time.monotonic()
         try:

@@ -20,6 +20,7 @@ class Entry:
         status: HTTP status of the answer; 0 for a connection that a fault reset.
         seconds: How long the answer took, in real seconds.
         fault: True if a fault answered in place of the service.
+        traceparent: The trace that the caller was in (https://www.w3.org/TR/trace-context/), or "".
     """
 
     number: int
@@ -34,6 +35,7 @@ class Entry:
     status: int = 0
     seconds: float = 0.0
     fault: bool = False
+    traceparent: str = ""
 
 
 class Journal:

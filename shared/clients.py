@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
+from shared import telemetry
 from shared.errors import seconds
 from shared.pacing import Pacer
 from shared.settings import Settings
@@ -57,17 +58,21 @@ class Clients:
             "base_url": endpoint,
             "credential_scopes": [f"{endpoint}/.default"],
             "retry_policy": HandOffThrottling(retry_total=3, retry_backoff_factor=0.4),
-            "raw_response_hook": self._note_budget,
+            "raw_response_hook": self._note_answer,
         }
 
-    def _note_budget(self, response: PipelineResponse[Any, Any]) -> None:
-        """Tell the pacer what Resource Manager says is left of a subscription's writes."""
+    def _note_answer(self, response: PipelineResponse[Any, Any]) -> None:
+        """Count an answer of Resource Manager and tell the pacer what it says is left of a subscription's writes."""
         request, headers = response.http_request, response.http_response.headers
         subscription = re.search(r"/subscriptions/([^/?]+)", request.url)
-        if not subscription or request.method not in ("PUT", "PATCH", "POST"):
+        if not subscription:
+            return
+        status = response.http_response.status_code
+        telemetry.arm_call(subscription[1].lower(), request.method, status)
+        if request.method not in ("PUT", "PATCH", "POST"):
             return
         remaining = headers.get("x-ms-ratelimit-remaining-subscription-writes")
-        if response.http_response.status_code == 429:
+        if status == 429:
             self._pacer.throttled(subscription[1], seconds(headers.get("Retry-After")) or 1.0)
         elif remaining and remaining.isdigit():
             self._pacer.answered(subscription[1], int(remaining))

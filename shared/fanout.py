@@ -9,7 +9,7 @@ from typing import Any
 
 from azure.mgmt.core.tools import parse_resource_id
 
-from shared import events
+from shared import events, telemetry
 from shared.errors import TemporaryError
 from shared.events import Ignored, ImagePushed, Reason
 from shared.images import BaseImage
@@ -48,6 +48,7 @@ def plan(
     return sorted(((_order(*pair), *pair) for pair in affected(policy, tasks, fleet)), key=lambda pair: pair[0])
 
 
+@telemetry.traced("base_image_pushed")
 def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | None:
     """Decide on an event of the base registry; return the message that asks for the rebuilds, if any are due."""
     policy = services.policy
@@ -55,9 +56,11 @@ def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | Non
     if isinstance(decision, ImagePushed) and not policy.builds_on(decision.image):
         decision = Ignored(Reason.NOT_IN_POLICY, decision.image.name)
     if isinstance(decision, Ignored):
-        _ignored(event, decision)
+        _ignored("base_image_pushed", event, decision)
         return None
     log.info("base image pushed", event_id=decision.event_id, image=decision.image)
+    telemetry.note(event_id=decision.event_id, image=decision.image)
+    telemetry.event("base_image_pushed", telemetry.ACCEPTED)
     return FanOut(
         id=decision.event_id,
         cause=Cause.BASE_IMAGE_PUSHED,
@@ -73,16 +76,17 @@ async def fan_out(services: Services, message: FanOut) -> None:
     image = message.image.to_domain() if message.image else None
     tasks = policy.builds_on(image) if image else policy.tasks
     if image and not message.after and (refusal := await _not_due(services, message, image, tasks)):
-        _ignored({"id": message.id}, refusal)
+        _ignored("fan_out_requested", {"id": message.id}, refusal)
         return
     # Who was opted in before the push must be asked: a list from before it may not know them.
     age = (services.now() - message.requested_at).total_seconds()
     fleet = await services.fleet.registries(max_age=age)
     pairs = plan(policy, tasks, fleet)
     page = [pair for pair in pairs if pair[0] > message.after][:PAGE]
-    await services.queues.send_all(
-        REBUILD_REQUESTS, [_request(services, message, registry, task) for _, registry, task in page]
-    )
+    requests = [_request(services, message, registry, task) for _, registry, task in page]
+    await services.queues.send_all(REBUILD_REQUESTS, requests)
+    for request in requests:
+        telemetry.rebuild("requested", registry=request.registry, task=request.task, cause=request.cause)
     log.info("rebuilds asked for", event_id=message.id, image=image, requests=len(page), of=len(pairs))
     if page and page[-1][0] != pairs[-1][0]:
         await services.queues.send(FAN_OUTS, message.model_copy(update={"after": page[-1][0], "attempts": 0}))
@@ -119,6 +123,7 @@ def _order(registry: Registry, task: TaskPolicy) -> str:
     return hashlib.sha256(f"{registry.id.lower()}/{task.name}".encode()).hexdigest()
 
 
+@telemetry.traced("team_registry_changed")
 async def team_registry_changed(services: Services, event: Mapping[str, Any]) -> list[str]:
     """Decide on an event of a subscription; return one message for each task that the registry must have."""
     policy = services.policy
@@ -130,6 +135,7 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
     if decision.deleted:
         await services.ledger.registry_deleted(name, decision.registry_id, decision.event_id, services.now())
         log.info("registry deleted", event_id=decision.event_id, registry=name)
+        telemetry.event("team_registry_changed", telemetry.ACCEPTED)
         return []
     if name.lower() == policy.base_name.lower():
         return _none(event, Ignored(Reason.BASE_REGISTRY, name))
@@ -141,10 +147,13 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
         detail = ", ".join(f"{task}: {selection}" for task, selection in selections.items())
         return _none(event, Ignored(Reason.NOT_SELECTED, f"{name} ({detail})"))
     origin = FanOut(id=decision.event_id, cause=Cause.REGISTRY_CHANGED, requested_at=services.now())
-    messages = [
-        _request(services, origin, registry, task, newborn=_is_newborn(registry, origin.requested_at)).encode()
-        for registry, task in affected(policy, policy.tasks, (registry,))
-    ]
+    telemetry.note(event_id=decision.event_id, registry=name)
+    telemetry.event("team_registry_changed", telemetry.ACCEPTED)
+    messages = []
+    for _, task in affected(policy, policy.tasks, (registry,)):
+        newborn = _is_newborn(registry, origin.requested_at)
+        messages.append(_request(services, origin, registry, task, newborn=newborn).encode())
+        telemetry.rebuild("requested", registry=name, task=task.name, cause=origin.cause)
     log.info("team registry changed", event_id=decision.event_id, registry=name, requests=len(messages))
     return messages
 
@@ -182,11 +191,13 @@ def _request(
 
 
 def _none(event: Mapping[str, Any], decision: Ignored) -> list[str]:
-    _ignored(event, decision)
+    _ignored("team_registry_changed", event, decision)
     return []
 
 
-def _ignored(event: Mapping[str, Any], decision: Ignored) -> None:
+def _ignored(function: str, event: Mapping[str, Any], decision: Ignored) -> None:
+    telemetry.event(function, decision.reason)
+    telemetry.note(decision=decision.reason)
     event_id = event.get("id")
     write = log.warning if decision.reason is Reason.MALFORMED else log.info
     write("event ignored", event_id=event_id if isinstance(event_id, str) else None, reason=decision.reason,

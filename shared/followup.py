@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from azure.mgmt.core.tools import parse_resource_id
 
+from shared import telemetry
 from shared.arm import Run
 from shared.errors import GroundswellError, NotFound, TemporaryError
 from shared.ledger import Build
@@ -66,6 +67,7 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
     if run is None or (not run.ended and services.now() - check.scheduled_at > _LOSE_TRACK):
         await services.ledger.ended(build, check.run_id, "Unknown", "the run cannot be found any more", services.now())
         log.error("run lost", **fields)
+        _count("failed", check)
         return Verdict.LOST
     # Whoever scheduled it may not have lived to record it.
     await services.ledger.schedule(build, run.id, check.request, check.scheduled_at)
@@ -85,11 +87,20 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
         await services.queues.send(REBUILD_REQUESTS, again, delay)
         await services.ledger.ended(build, run.id, run.status, reason, run.finished or now, repeated=True)
         log.warning("run could not log in; repeating it", delay=delay, reason=reason, **fields)
+        _count("repeated", check)
+        telemetry.run_ended(check, run.status, run.created, run.finished, **fields)
         return Verdict.REPEATED
     await services.ledger.ended(build, run.id, run.status, reason, run.finished or now)
     write = log.info if run.status == "Succeeded" else log.error
     write("run ended", status=run.status, reason=reason, images=", ".join(run.images), **fields)
+    _count("succeeded" if run.status == "Succeeded" else "failed", check)
+    telemetry.run_ended(check, run.status, run.created, run.finished, **fields)
     return Verdict.ENDED
+
+
+def _count(outcome: str, check: RunCheck) -> None:
+    request = check.request
+    telemetry.rebuild(outcome, registry=request.registry, task=request.task, cause=request.cause)
 
 
 async def _why(services: Services, team: Registry, run: Run) -> tuple[str, bool]:

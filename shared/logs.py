@@ -35,8 +35,13 @@ class Log:
         kept = {name: value for name, value in fields.items() if value not in (None, "")}
         shown = " ".join(f"{name}={_show(value)}" for name, value in kept.items())
         # A prefix keeps the fields clear of the attributes that log records have of their own.
-        extra = {f"groundswell.{name}": value for name, value in kept.items()}
+        extra = {f"groundswell.{name}": _plain(value) for name, value in kept.items()}
         self._logger.log(level, "%s %s", text, shown, extra=extra)
+
+
+def _plain(value: object) -> bool | int | float | str:
+    """Return a value as one that OpenTelemetry accepts in an attribute."""
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def _show(value: object) -> str:

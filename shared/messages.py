@@ -7,9 +7,10 @@ from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from shared import images
+from shared import images, telemetry
 from shared.errors import InvalidInput
 from shared.images import BaseImage
+from shared.telemetry import Traced
 
 FAN_OUTS = "fan-outs"
 """Queue of base images whose rebuild is to be asked for in every registry that builds on them."""
@@ -59,12 +60,16 @@ class Image(BaseModel):
         return cls(repository=image.repository, tag=image.tag, digest=image.digest)
 
 
-class _Message(BaseModel):
+class _Message(Traced):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def encode(self) -> str:
-        """Return the JSON object as text."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
+        """Return the JSON object as text. A message that belongs to no trace joins the current one.
+
+        So a message that comes back stays where it was in its trace, however often it does.
+        """
+        carried = {} if self.traceparent else telemetry.current()
+        return self.model_copy(update=carried).model_dump_json(by_alias=True, exclude_none=True)
 
 
 class FanOut(_Message):

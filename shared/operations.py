@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared import fanout, images, onboarding
+from shared import fanout, images, onboarding, telemetry
 from shared.arm import Run
 from shared.errors import InvalidInput, NotFound, NotSelected
 from shared.images import BaseImage
@@ -26,7 +26,7 @@ from shared.messages import (
 )
 from shared.onboarding import Target
 from shared.policy import Policy, Selection, select, values_for
-from shared.rebuilds import find_task, run_target
+from shared.rebuilds import count, find_task, run_target
 from shared.registries import Registry
 from shared.services import Services
 
@@ -97,6 +97,7 @@ def _known(services: Services, name: str, registry: Registry | None) -> Registry
     return registry
 
 
+@telemetry.traced("start_run")
 async def start_run(services: Services, name: str, body: bytes, idempotency_key: str = "") -> Started:
     """Rebuild one registry now.
 
@@ -125,13 +126,17 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
         image=Image.of(image) if image else None,
         requested_at=services.now(),
     )
+    telemetry.note(registry=team.name, task=task.name)
+    telemetry.rebuild("requested", registry=team.name, task=task.name, cause=request.cause)
     outcome = await run_target(services, Target(policy, task, team, base), request)
     await services.ledger.request(team.name, request, outcome.decision, outcome.run_id, services.now())
+    count(services, request, outcome)
     if not outcome.run_id:
         raise NotFound(f"No run was started: {outcome.reason}.")
     return Started(team.name, task.name, outcome.run_id, outcome.writes)
 
 
+@telemetry.traced("start_fleet")
 async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
     """Return the message that asks for a rebuild of every selected registry, and how many those are.
 
@@ -180,6 +185,16 @@ async def replay(services: Services) -> dict[str, int]:
         replayed, kept = replayed + taken, kept + left
     log.info("poisoned messages replayed", replayed=replayed, kept=kept)
     return {"replayed": replayed, "kept": kept}
+
+
+async def watch_queues(services: Services) -> None:
+    """Tell how long the queues are, and that somebody has to look at what was set aside."""
+    for queue in (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS):
+        for name in (queue, f"{queue}-poison"):
+            length = await services.queues.length(name)
+            telemetry.queue_length(name, length)
+            if length and name != queue:
+                log.warning("messages wait for somebody to look at them", queue=name, messages=length)
 
 
 async def show_registry(services: Services, name: str) -> dict[str, Any]:

@@ -64,6 +64,16 @@ class Queues:
             raise from_azure(error, f"read queue {queue}-poison") from error
         return taken, kept
 
+    async def length(self, queue: str) -> int:
+        """Return about how many messages a queue holds, invisible ones included; 0 if it does not exist (yet)."""
+        try:
+            found = await self._clients.queues().get_queue_client(queue).get_queue_properties()
+        except ResourceNotFoundError:
+            return 0
+        except AzureError as error:
+            raise from_azure(error, f"read queue {queue}") from error
+        return int(found.approximate_message_count or 0)
+
     async def poison(self, queue: str, body: bytes) -> None:
         """Set a message aside in a queue's poison queue, as it came."""
         await self._put(f"{queue}-poison", body, 0)

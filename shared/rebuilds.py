@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from azure.mgmt.core.tools import parse_resource_id
 
-from shared import desired
+from shared import desired, telemetry
 from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected, PermanentError, TemporaryError
 from shared.images import BaseImage
 from shared.ledger import Build, Busy, Claim, Scheduled
@@ -76,11 +76,22 @@ async def rebuild(services: Services, request: RebuildRequest) -> Outcome:
         await services.ledger.request(name, request, type(error).__name__, str(error), services.now())
         raise
     await services.ledger.request(name, request, outcome.decision, outcome.reason or outcome.run_id, services.now())
+    count(services, request, outcome)
     log.info(
         "rebuild handled", event_id=request.event_id, registry=name, task=request.task, cause=request.cause,
         decision=outcome.decision, reason=outcome.reason, run_id=outcome.run_id,
     )  # fmt: skip
     return outcome
+
+
+def count(services: Services, request: RebuildRequest, outcome: Outcome) -> None:
+    """Count what became of a request."""
+    started = outcome.decision in (Decision.SCHEDULED, Decision.ADOPTED)
+    telemetry.rebuild("scheduled" if started else "settled", registry=request.registry, task=request.task,
+                      cause=request.cause)  # fmt: skip
+    telemetry.note(decision=outcome.decision, run_id=outcome.run_id)
+    if started and request.pushed_at and request.cause is Cause.BASE_IMAGE_PUSHED:
+        telemetry.push_to_run((services.now() - request.pushed_at).total_seconds(), request.task)
 
 
 async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:

@@ -6,20 +6,24 @@ next (https://www.w3.org/TR/trace-context/), and the SDKs carry it on to Resourc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, TypeVar
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 
 _tracer = trace.get_tracer("groundswell")
 _meter = metrics.get_meter("groundswell")
 _w3c = TraceContextTextMapPropagator()
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+ACCEPTED = "accepted"
+"""The decision on an event that is acted on."""
 
 _events = _meter.create_counter(
     "groundswell.events", "{event}", "Events by function and decision: accepted, or why it was ignored"
@@ -33,16 +37,6 @@ _queue_messages = _meter.create_gauge("groundswell.queue.messages", "{message}",
 
 
 # -- traces ------------------------------------------------------------------------------------------------------------
-
-
-class Carrier(Protocol):
-    """What carries a trace's context: a queue message."""
-
-    @property
-    def traceparent(self) -> str | None: ...
-
-    @property
-    def tracestate(self) -> str | None: ...
 
 
 def _context(traceparent: str, tracestate: str | None = None) -> Context:
@@ -60,8 +54,19 @@ def _sound_tracestate(value: Any) -> str | None:
     return value if isinstance(value, str) and len(value) <= 512 and value.isascii() and value.isprintable() else None
 
 
-TraceParent = Annotated[str | None, BeforeValidator(_sound_traceparent)]
-TraceState = Annotated[str | None, BeforeValidator(_sound_tracestate)]
+class Traced(BaseModel):
+    """A message that carries the context of its trace.
+
+    Attributes:
+        traceparent, tracestate: As W3C defines them; None if there is no trace, or what came was malformed.
+    """
+
+    traceparent: Annotated[str | None, BeforeValidator(_sound_traceparent)] = None
+    tracestate: Annotated[str | None, BeforeValidator(_sound_tracestate)] = None
+
+    def trace(self) -> Context | None:
+        """Return the context that it carries, or None."""
+        return _context(self.traceparent, self.tracestate) if self.traceparent else None
 
 
 def current() -> dict[str, str]:
@@ -71,18 +76,18 @@ def current() -> dict[str, str]:
     return carried
 
 
-@contextmanager
-def span(name: str, **attributes: Any) -> Iterator[None]:
-    """Do something in a span of the trace in which the host started the invocation."""
-    with _tracer.start_as_current_span(name, attributes=_attributes(attributes), record_exception=False):
-        yield
+def traced(name: str) -> Callable[[_Function], _Function]:
+    """Let a function work in a span of the trace in which the host started its invocation."""
+    # Made anew for each call, though it looks as if it were made once.
+    decorate: Callable[[_Function], _Function] = _tracer.start_as_current_span(name, record_exception=False)
+    return decorate
 
 
 @contextmanager
-def handling(name: str, message: Carrier, **attributes: Any) -> Iterator[None]:
+def handling(name: str, message: Traced, **attributes: Any) -> Iterator[None]:
     """Do something in a span of the trace that a message carries, linked to the host's own for the invocation."""
     invocation = trace.get_current_span().get_span_context()
-    carried = _context(message.traceparent, message.tracestate) if message.traceparent else None
+    carried = message.trace()
     with _tracer.start_as_current_span(
         name,
         carried,
@@ -105,15 +110,14 @@ def failed(reason: object) -> None:
 
 
 def run_ended(
-    message: Carrier, status: str, created: datetime | None, finished: datetime | None, *, task: str, **attributes: Any
+    message: Traced, status: str, created: datetime | None, finished: datetime | None, *, task: str, **attributes: Any
 ) -> None:
     """Record a run: how long it took, and a span for it beside the one that watched it."""
     if created is None or finished is None:
         return
     _run_duration.record((finished - created).total_seconds(), {"task": task, "status": status})
-    carried = _context(message.traceparent, message.tracestate) if message.traceparent else None
     run = _tracer.start_span(
-        "run", carried, SpanKind.CLIENT, _attributes({"task": task, "status": status, **attributes}),
+        "run", message.trace(), SpanKind.CLIENT, _attributes({"task": task, "status": status, **attributes}),
         start_time=_nanoseconds(created),
     )  # fmt: skip
     if status != "Succeeded":

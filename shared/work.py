@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared import fanout, followup, rebuilds
+from shared import fanout, followup, rebuilds, telemetry
 from shared.errors import InvalidInput, PermanentError, TemporaryError
 from shared.logs import Log
 from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, RebuildRequest, RunCheck, decode
@@ -19,16 +19,17 @@ async def fan_out_requested(services: Services, body: bytes) -> None:
     except InvalidInput as error:
         await _set_aside(services, FAN_OUTS, body, error)
         return
-    try:
-        await fanout.fan_out(services, message)
-    except TemporaryError as error:
-        delay = await fanout.put_back(services, message, error)
-        if delay is None:
-            await _set_aside(services, FAN_OUTS, body, error, event_id=message.id)
-            return
-        log.warning("fan-out put back", delay=round(delay, 1), reason=error, event_id=message.id)
-    except PermanentError as error:
-        await _set_aside(services, FAN_OUTS, body, error, event_id=message.id)
+    with telemetry.handling("fan_out_requested", message, event_id=message.id):
+        try:
+            await fanout.fan_out(services, message)
+        except TemporaryError as error:
+            delay = await fanout.put_back(services, message, error)
+            if delay is None:
+                await _set_aside(services, FAN_OUTS, body, error, message)
+                return
+            log.warning("fan-out put back", delay=round(delay, 1), reason=error, event_id=message.id)
+        except PermanentError as error:
+            await _set_aside(services, FAN_OUTS, body, error, message)
 
 
 async def rebuild_requested(services: Services, body: bytes) -> None:
@@ -43,22 +44,23 @@ async def rebuild_requested(services: Services, body: bytes) -> None:
         await _set_aside(services, REBUILD_REQUESTS, body, error)
         return
     fields = {"event_id": request.event_id, "registry": request.registry.rpartition("/")[2], "task": request.task}
-    try:
-        await rebuilds.rebuild(services, request)
-    except TemporaryError as error:
-        delay = await rebuilds.put_back(services, request, error)
-        if delay is None:
-            await _set_aside(services, REBUILD_REQUESTS, body, error, **fields)
-            return
-        write = log.info if isinstance(error, OutOfBudget) else log.warning
-        write("rebuild put back", delay=round(delay, 1), reason=error, **fields)
-    except PermanentError as error:
-        await _set_aside(services, REBUILD_REQUESTS, body, error, **fields)
-    except Exception as error:
-        # The host tries again and sets the message aside in the end: the reason must be on record by then.
-        name, reason = fields["registry"], f"{type(error).__name__}: {error}"
-        await services.ledger.request(name, request, "failed", reason, services.now())
-        raise
+    with telemetry.handling("rebuild_requested", request, **fields, cause=request.cause):
+        try:
+            await rebuilds.rebuild(services, request)
+        except TemporaryError as error:
+            delay = await rebuilds.put_back(services, request, error)
+            if delay is None:
+                await _set_aside(services, REBUILD_REQUESTS, body, error, request)
+                return
+            write = log.info if isinstance(error, OutOfBudget) else log.warning
+            write("rebuild put back", delay=round(delay, 1), reason=error, **fields)
+        except PermanentError as error:
+            await _set_aside(services, REBUILD_REQUESTS, body, error, request)
+        except Exception as error:
+            # The host tries again and sets the message aside in the end: the reason must be on record by then.
+            name, reason = fields["registry"], f"{type(error).__name__}: {error}"
+            await services.ledger.request(name, request, "failed", reason, services.now())
+            raise
 
 
 async def run_check(services: Services, body: bytes) -> None:
@@ -68,14 +70,34 @@ async def run_check(services: Services, body: bytes) -> None:
     except InvalidInput as error:
         await _set_aside(services, RUN_CHECKS, body, error)
         return
-    try:
-        await followup.follow(services, check)
-    except TemporaryError as error:
-        await followup.look_again(services, check, error)
-    except PermanentError as error:
-        await _set_aside(services, RUN_CHECKS, body, error, run_id=check.run_id)
+    request = check.request
+    registry = request.registry.rpartition("/")[2]
+    fields = {"event_id": request.event_id, "registry": registry, "task": request.task, "run_id": check.run_id}
+    with telemetry.handling("run_followed", check, **fields):
+        try:
+            await followup.follow(services, check)
+        except TemporaryError as error:
+            await followup.look_again(services, check, error)
+        except PermanentError as error:
+            await _set_aside(services, RUN_CHECKS, body, error, request, run_id=check.run_id)
 
 
-async def _set_aside(services: Services, queue: str, body: bytes, error: Exception, **fields: str) -> None:
+async def _set_aside(
+    services: Services,
+    queue: str,
+    body: bytes,
+    error: Exception,
+    message: FanOut | RebuildRequest | None = None,
+    **fields: str,
+) -> None:
+    """Put a message into its poison queue, as it came; `message` is None if it cannot be read."""
+    if isinstance(message, RebuildRequest):
+        registry = message.registry.rpartition("/")[2]
+        fields |= {"event_id": message.event_id, "registry": registry, "task": message.task}
+    elif message:
+        fields |= {"event_id": message.id}
     log.error("message set aside", queue=f"{queue}-poison", reason=error, **fields)
+    telemetry.failed(error)
+    telemetry.rebuild("set-aside", registry=fields.get("registry", ""), task=fields.get("task", ""),
+                      cause=message.cause if message else "")  # fmt: skip
     await services.queues.poison(queue, body)

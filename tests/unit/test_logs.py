@@ -23,7 +23,7 @@ def test_record_reads_as_a_sentence_and_carries_its_fields(caplog: pytest.LogCap
     assert record.name == "groundswell.rebuilds"
     assert record.getMessage() == f'run scheduled registry=myregistry image={NODE} reason="a new base"'
     assert vars(record)["groundswell.registry"] == "myregistry"
-    assert vars(record)["groundswell.image"] == NODE
+    assert vars(record)["groundswell.image"] == str(NODE)
 
 
 def test_empty_fields_are_left_out_but_zero_is_said(caplog: pytest.LogCaptureFixture) -> None:
