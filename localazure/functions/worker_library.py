@@ -20,6 +20,7 @@ from typing import Any
 import azure.functions as func
 from azure.functions.meta import Datum
 
+from localazure.functions import telemetry
 from localazure.functions.model import Function, IndexingError, Invocation, InvocationResult
 from localazure.functions.signatures import Parameter, Signature, SignatureError, check_signature, converter
 from localazure.functions.worker import APP_MODULE
@@ -36,6 +37,7 @@ class LibraryWorker:
     def __init__(self) -> None:
         self._functions: dict[str, tuple[Callable[..., Any], Signature]] = {}
         self._app_dir = Path()
+        self._traced = False
         threads = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT")
         self._threads = ThreadPoolExecutor(int(threads) if threads and threads.isdigit() else None, "function")
 
@@ -44,6 +46,7 @@ class LibraryWorker:
         if not (app_dir / f"{APP_MODULE}.py").exists():
             return []
         self._app_dir = app_dir
+        self._traced = telemetry.configure()
         try:
             return [self._add(function) for function in _find_app(importlib.import_module(APP_MODULE)).get_functions()]
         except Exception as error:  # whatever the app raises at import makes all of its functions vanish
@@ -62,6 +65,8 @@ class LibraryWorker:
     async def invoke(self, invocation: Invocation) -> InvocationResult:
         """Decode the input, run the function and encode what it returned. See `Worker.invoke`."""
         function, signature = self._functions[invocation.function.name]
+        if self._traced:
+            telemetry.attach(invocation.trace_parent, invocation.trace_state)
         try:
             arguments: dict[str, Any] = {
                 name: _decode(parameter, invocation) for name, parameter in signature.inputs.items()
