@@ -30,22 +30,27 @@ var abbreviations = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(functionAppId))
 var tags = { 'azd-env-name': environmentName }
 var settings = any(loadJsonContent('event-subscriptions.json'))
-var topicType = 'Microsoft.EventGrid/systemTopics'
+var fromBaseRegistry = filter(settings.subscriptions, wanted => wanted.source == 'baseRegistry')
+var fromTeams = filter(settings.subscriptions, wanted => wanted.source == 'teamSubscriptions')
+var topics = 'Microsoft.EventGrid/systemTopics'
 
 var baseRegistrySubscription = split(baseRegistryId, '/')[2]
 var baseRegistryGroup = split(baseRegistryId, '/')[4]
 var baseTopicExists = contains(existingTopics, toLower(baseRegistryId))
-var newBaseTopicId = '/subscriptions/${baseRegistrySubscription}/resourceGroups/${baseRegistryGroup}/providers/${topicType}/${abbreviations.eventGridSystemTopics}${split(baseRegistryId, '/')[8]}'
+var newBaseTopicId = '/subscriptions/${baseRegistrySubscription}/resourceGroups/${baseRegistryGroup}/providers/${topics}/${abbreviations.eventGridSystemTopics}${split(baseRegistryId, '/')[8]}'
 var baseTopicId = baseTopicExists ? existingTopics[toLower(baseRegistryId)] : newBaseTopicId
 
 var teamGroup = '${abbreviations.resourcesResourceGroups}${environmentName}-events'
 var teamTopicName = '${abbreviations.eventGridSystemTopics}subscription-${token}'
-var teamSubscriptions = filter(map(split(teamSubscriptionIds, ','), id => toLower(trim(id))), id => !empty(id))
-var teams = map(teamSubscriptions, id => {
-  id: id
-  topicExists: contains(existingTopics, '/subscriptions/${id}')
-  topicId: contains(existingTopics, '/subscriptions/${id}') ? existingTopics['/subscriptions/${id}'] : '/subscriptions/${id}/resourceGroups/${teamGroup}/providers/${topicType}/${teamTopicName}'
-})
+var teamSubscriptions = split(toLower(replace(teamSubscriptionIds, ' ', '')), ',')
+var teams = [
+  for id in teamSubscriptions: {
+    id: id
+    topicExists: contains(existingTopics, '/subscriptions/${id}')
+    topicId: contains(existingTopics, '/subscriptions/${id}') ? existingTopics['/subscriptions/${id}'] : '/subscriptions/${id}/resourceGroups/${teamGroup}/providers/${topics}/${teamTopicName}'
+  }
+]
+var teamsWithoutTopic = filter(teams, team => !team.topicExists)
 
 resource baseRegistry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
   name: split(baseRegistryId, '/')[8]
@@ -59,7 +64,7 @@ module baseTopic 'modules/system-topic.bicep' = if (!baseTopicExists) {
     name: split(baseTopicId, '/')[8]
     location: baseRegistry.location
     source: baseRegistryId
-    topicType: 'Microsoft.ContainerRegistry.Registries'
+    topicType: fromBaseRegistry[0].topicType
     tags: tags
   }
 }
@@ -69,7 +74,7 @@ module baseSubscriptions 'modules/event-subscriptions.bicep' = {
   scope: resourceGroup(split(baseTopicId, '/')[2], split(baseTopicId, '/')[4])
   params: {
     topicName: split(baseTopicId, '/')[8]
-    subscriptions: filter(settings.subscriptions, wanted => wanted.source == 'baseRegistry')
+    subscriptions: fromBaseRegistry
     eventDeliverySchema: settings.eventDeliverySchema
     retryPolicy: settings.retryPolicy
     deadLetterContainer: settings.deadLetter.container
@@ -82,12 +87,13 @@ module baseSubscriptions 'modules/event-subscriptions.bicep' = {
 }
 
 module teamTopics 'modules/subscription-topic.bicep' = [
-  for team in filter(teams, team => !team.topicExists): {
+  for team in teamsWithoutTopic: {
     name: 'groundswell-team-topic-${token}'
     scope: subscription(team.id)
     params: {
       groupName: teamGroup
       topicName: teamTopicName
+      topicType: fromTeams[0].topicType
       location: location
       tags: tags
     }
@@ -100,7 +106,7 @@ module teamEventSubscriptions 'modules/event-subscriptions.bicep' = [
     scope: resourceGroup(split(team.topicId, '/')[2], split(team.topicId, '/')[4])
     params: {
       topicName: split(team.topicId, '/')[8]
-      subscriptions: filter(settings.subscriptions, wanted => wanted.source == 'teamSubscriptions')
+      subscriptions: fromTeams
       eventDeliverySchema: settings.eventDeliverySchema
       retryPolicy: settings.retryPolicy
       deadLetterContainer: settings.deadLetter.container
@@ -113,4 +119,5 @@ module teamEventSubscriptions 'modules/event-subscriptions.bicep' = [
   }
 ]
 
-output EVENT_SUBSCRIPTION_TOPICS array = concat([baseTopicId], map(teams, team => team.topicId))
+output baseTopicId string = baseTopicId
+output teamTopicIds array = [for team in teams: team.topicId]

@@ -48,7 +48,7 @@ var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var storageName = '${abbreviations.storageStorageAccounts}${token}'
 
-var teamSubscriptions = filter(map(split(teamSubscriptionIds, ','), id => trim(id)), id => !empty(id))
+var teamSubscriptions = split(replace(teamSubscriptionIds, ' ', ''), ',')
 var baseRegistrySubscription = split(baseRegistryId, '/')[2]
 var baseRegistryGroup = split(baseRegistryId, '/')[4]
 var baseRegistryName = split(baseRegistryId, '/')[8]

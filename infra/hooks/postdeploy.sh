@@ -94,6 +94,5 @@ until az deployment sub create --subscription "$subscription" --location "$AZURE
     sleep "${RETRY_SECONDS:-60}"
 done
 printf 'Events reach %s from\n' "$app"
-az deployment sub show --subscription "$subscription" --name "groundswell-events-$AZURE_ENV_NAME" \
-    --query 'properties.outputs.eventSubscriptionTopics.value || properties.outputs.EVENT_SUBSCRIPTION_TOPICS.value' \
-    --output tsv | tr '\t' '\n' | sort -u | sed 's/^/  ✓ /'
+az deployment sub show --subscription "$subscription" --name "groundswell-events-$AZURE_ENV_NAME" --output tsv \
+    --query '[properties.outputs.baseTopicId.value, properties.outputs.teamTopicIds.value][]' | sed 's/^/  ✓ /'

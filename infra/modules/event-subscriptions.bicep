@@ -14,13 +14,16 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
-module deadLetterRole 'dead-letter-role.bicep' = {
+var topicRoles = any(loadJsonContent('../app-roles.json').topicAssignments)
+
+module deadLetterRoles 'roles-container.bicep' = {
   name: 'groundswell-dead-letters-${uniqueString(topic.id)}'
   scope: resourceGroup(split(storageAccountId, '/')[2], split(storageAccountId, '/')[4])
   params: {
     principalId: topic.identity.principalId
+    roles: filter(topicRoles, role => role.scope == 'deadLetterContainer')
     storageAccountName: split(storageAccountId, '/')[8]
-    container: deadLetterContainer
+    containerName: deadLetterContainer
   }
 }
 
@@ -39,7 +42,8 @@ resource eventSubscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions
           preferredBatchSizeInKilobytes: 1
         }
       }
-      filter: wanted.filter
+      // In brackets, because parsers of static checkers take .filter for the function.
+      filter: wanted['filter']
       eventDeliverySchema: eventDeliverySchema
       retryPolicy: retryPolicy
       deadLetterWithResourceIdentity: {
@@ -56,7 +60,7 @@ resource eventSubscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions
       }
     }
     dependsOn: [
-      deadLetterRole
+      deadLetterRoles
     ]
   }
 ]

@@ -22,14 +22,11 @@ param subnetId string
 // The runtime refuses no unknown version early: keep to what CI tests.
 var pythonVersion = '3.13'
 
-var deployed = filter(
-  settings,
-  setting => contains(setting.where, 'azure') && (contains(setting, 'value') || contains(setting, 'from'))
-)
-var appSettings = map(deployed, setting => {
-  name: setting.name
-  value: contains(setting, 'value') ? setting.value : computed[setting.from]
-})
+var ofAzure = filter(settings, setting => contains(setting.where, 'azure'))
+var literals = filter(ofAzure, setting => contains(setting, 'value'))
+var fromDeployment = filter(ofAzure, setting => contains(setting, 'from'))
+var literalSettings = [for setting in literals: { name: setting.name, value: setting.value }]
+var computedSettings = [for setting in fromDeployment: { name: setting.name, value: computed[setting.from] }]
 
 module plan 'br/public:avm/res/web/serverfarm:0.7.0' = {
   name: 'plan'
@@ -77,7 +74,7 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
       }
     }
     siteConfig: {
-      appSettings: appSettings
+      appSettings: concat(literalSettings, computedSettings)
       ftpsState: 'Disabled'
       http20Enabled: true
       minTlsVersion: '1.2'

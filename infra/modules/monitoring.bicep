@@ -5,16 +5,13 @@ param applicationInsightsName string
 param location string
 param tags object
 
-@description('Days for which logs, traces and metrics are kept.')
-param retentionDays int = 30
-
 module workspace 'br/public:avm/res/operational-insights/workspace:0.16.1' = {
   name: 'log-analytics'
   params: {
     name: workspaceName
     location: location
     tags: tags
-    dataRetention: retentionDays
+    dataRetention: 30
     forceCmkForQuery: false
     enableTelemetry: false
   }
@@ -29,7 +26,7 @@ module applicationInsights 'br/public:avm/res/insights/component:0.8.0' = {
     workspaceResourceId: workspace.outputs.resourceId
     disableLocalAuth: true
     disableIpMasking: false
-    retentionInDays: retentionDays
+    retentionInDays: 30
     enableTelemetry: false
   }
 }

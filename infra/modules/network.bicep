@@ -9,6 +9,11 @@ param tags object
 @description('Address space; nothing outside is routed to it.')
 param addressPrefix string = '10.87.0.0/24'
 
+@description('At least a /27, which each instance of the app takes an address of.')
+param appPrefix string = '10.87.0.0/26'
+
+param endpointPrefix string = '10.87.0.64/27'
+
 var appSubnet = 'app'
 var endpointSubnet = 'private-endpoints'
 
@@ -22,7 +27,7 @@ module virtualNetwork 'br/public:avm/res/network/virtual-network:0.10.1' = {
     subnets: [
       {
         name: appSubnet
-        addressPrefix: cidrSubnet(addressPrefix, 26, 0)
+        addressPrefix: appPrefix
         // Required by Flex Consumption: https://learn.microsoft.com/azure/azure-functions/flex-consumption-how-to
         delegation: 'Microsoft.App/environments'
         // Resource Manager and the registries are public endpoints.
@@ -30,7 +35,7 @@ module virtualNetwork 'br/public:avm/res/network/virtual-network:0.10.1' = {
       }
       {
         name: endpointSubnet
-        addressPrefix: cidrSubnet(addressPrefix, 27, 2)
+        addressPrefix: endpointPrefix
         defaultOutboundAccess: false
       }
     ]

@@ -4,6 +4,13 @@
 param name string
 param location string
 param tags object
+
+@allowed([
+  'Standard_LRS'
+  'Standard_ZRS'
+  'Standard_GRS'
+  'Standard_GZRS'
+])
 param skuName string
 
 @description('Refuse the public network. Event Grid still reaches the dead letters, as a trusted service.')

@@ -3,6 +3,7 @@ targetScope = 'subscription'
 
 param groupName string
 param topicName string
+param topicType string
 param location string
 param tags object
 
@@ -20,7 +21,7 @@ module topic 'system-topic.bicep' = {
     // Events of a subscription belong to no region.
     location: 'global'
     source: subscription().id
-    topicType: 'Microsoft.Resources.Subscriptions'
+    topicType: topicType
     tags: tags
   }
 }
