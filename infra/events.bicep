@@ -1,5 +1,5 @@
-// Phase 2: what makes events reach the functions, once these exist. infra/hooks/postdeploy.sh waits for them, looks for
-// system topics that exist already (Azure allows one for each source) and deploys this file.
+// What makes events reach the functions, once these exist. infra/hooks/postdeploy.sh waits for them, looks for system
+// topics that exist already (Azure allows one for each source) and deploys this file.
 // https://learn.microsoft.com/azure/event-grid/system-topics
 targetScope = 'subscription'
 
@@ -28,7 +28,8 @@ param existingTopics object = {}
 
 var abbreviations = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(functionAppId))
-var tags = { 'azd-env-name': environmentName }
+// Not azd's tag: these resources lie in other groups, which are not azd's to delete.
+var tags = { 'groundswell-environment': environmentName }
 var settings = any(loadJsonContent('event-subscriptions.json'))
 var fromBaseRegistry = filter(settings.subscriptions, wanted => wanted.source == 'baseRegistry')
 var fromTeams = filter(settings.subscriptions, wanted => wanted.source == 'teamSubscriptions')

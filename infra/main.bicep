@@ -1,5 +1,7 @@
-// Phase 1: everything but the event subscriptions. Event Grid wants the functions to exist first, so those are phase 2,
-// events.bicep, which infra/hooks/postdeploy.sh deploys once the app's code is there. See docs/deployment.md.
+// Phase 1: what lives in a resource group of its own. What reaches into other groups and subscriptions is apart, because
+// `azd down` deletes each resource group that this deployment touched (https://github.com/Azure/azure-dev/issues/2916):
+// access.bicep gives the app its rights there, events.bicep subscribes it to events once its functions exist.
+// See docs/deployment.md.
 targetScope = 'subscription'
 
 @minLength(1)
@@ -48,20 +50,7 @@ var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var storageName = '${abbreviations.storageStorageAccounts}${token}'
 
-var teamSubscriptions = split(replace(teamSubscriptionIds, ' ', ''), ',')
-var baseRegistrySubscription = split(baseRegistryId, '/')[2]
-var baseRegistryGroup = split(baseRegistryId, '/')[4]
-var baseRegistryName = split(baseRegistryId, '/')[8]
-
-// The policy says which identity the fleet has and where: it is not asked for again.
-// It lives beside the base registry unless the policy names another subscription, as in shared/onboarding.py.
-var fleetIdentity = any(loadYamlContent('../policy/rebuilds.yaml').identity)
-var hasFleetIdentity = fleetIdentity.type == 'UserAssigned'
-var fleetIdentitySubscription = contains(fleetIdentity, 'subscription') ? fleetIdentity.subscription : baseRegistrySubscription
-var fleetIdentityGroup = hasFleetIdentity ? fleetIdentity.resourceGroup : baseRegistryGroup
-
-var allRoles = any(loadJsonContent('app-roles.json').assignments)
-var roles = filter(allRoles, role => grantPush || role.name != 'grantPush')
+var roles = any(loadJsonContent('app-roles.json').assignments)
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: '${abbreviations.resourcesResourceGroups}${environmentName}'
@@ -121,7 +110,7 @@ var computed = {
   applicationInsightsConnectionString: monitoring.outputs.connectionString
   clientId: identity.outputs.clientId
   storageAccountName: storage.outputs.name
-  teamSubscriptionIds: join(teamSubscriptions, ',')
+  teamSubscriptionIds: replace(teamSubscriptionIds, ' ', '')
 }
 
 module functionApp 'modules/function-app.bicep' = {
@@ -143,7 +132,7 @@ module functionApp 'modules/function-app.bicep' = {
   ]
 }
 
-// The app's rights: app-roles.json, one module for each kind of scope.
+// The app's rights in its own group: app-roles.json. The others are in access.bicep.
 
 module storageRoles 'modules/roles-storage.bicep' = {
   name: 'groundswell-roles-storage'
@@ -162,36 +151,6 @@ module applicationInsightsRoles 'modules/roles-application-insights.bicep' = {
     principalId: identity.outputs.principalId
     roles: filter(roles, role => role.scope == 'applicationInsights')
     applicationInsightsName: monitoring.outputs.applicationInsightsName
-  }
-}
-
-module teamSubscriptionRoles 'modules/roles-subscription.bicep' = [
-  for id in teamSubscriptions: {
-    name: 'groundswell-roles-${token}'
-    scope: subscription(id)
-    params: {
-      principalId: identity.outputs.principalId
-      roles: filter(roles, role => role.scope == 'teamSubscriptions')
-    }
-  }
-]
-
-module baseRegistryRoles 'modules/roles-registry.bicep' = {
-  name: 'groundswell-roles-base-registry-${token}'
-  scope: resourceGroup(baseRegistrySubscription, baseRegistryGroup)
-  params: {
-    principalId: identity.outputs.principalId
-    roles: filter(roles, role => role.scope == 'baseRegistry')
-    registryName: baseRegistryName
-  }
-}
-
-module fleetIdentityRoles 'modules/roles-resource-group.bicep' = if (hasFleetIdentity) {
-  name: 'groundswell-roles-fleet-identity-${token}'
-  scope: resourceGroup(fleetIdentitySubscription, fleetIdentityGroup)
-  params: {
-    principalId: identity.outputs.principalId
-    roles: filter(roles, role => role.scope == 'identityResourceGroup')
   }
 }
 
@@ -220,12 +179,14 @@ module workbook 'modules/workbook.bicep' = {
   }
 }
 
-// azd keeps these in its environment; infra/hooks/postdeploy.sh and scripts/smoke read them there.
+// azd keeps these in its environment, where the hooks read them.
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_FUNCTION_APP_NAME string = functionApp.outputs.name
 output AZURE_FUNCTION_APP_ID string = functionApp.outputs.id
 output AZURE_STORAGE_ACCOUNT_ID string = storage.outputs.id
+output APP_PRINCIPAL_ID string = identity.outputs.principalId
 output GROUNDSWELL_URL string = functionApp.outputs.url
 output BASE_REGISTRY_ID string = baseRegistryId
-output TEAM_SUBSCRIPTION_IDS string = join(teamSubscriptions, ',')
+output TEAM_SUBSCRIPTION_IDS string = replace(teamSubscriptionIds, ' ', '')
+output GRANT_PUSH bool = grantPush

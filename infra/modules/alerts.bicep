@@ -61,10 +61,10 @@ var rules = [
     title: 'Functions fail'
     text: 'Invocations end with errors. A broken policy or setting fails every one of them, with a sentence that names it.'
     severity: 2
-    query: 'requests | where success == false | project timestamp, function = operation_Name, failures = itemCount'
+    query: 'requests | where success == false | project timestamp, operation = operation_Name, failures = itemCount'
     column: 'failures'
     aggregation: 'Total'
-    dimension: 'function'
+    dimension: 'operation'
     operator: 'GreaterThan'
     threshold: 5
     window: 'PT15M'
