@@ -15,6 +15,7 @@ from localazure.arm import (
     eventgrid,
     groups,
     identities,
+    moves,
     operations,
     registries,
     runs,
@@ -85,6 +86,7 @@ class Azure:
         operations.register(self)
         identities.register(self)
         registries.register(self)
+        moves.register(self)
         tasks.register(self)
         self.registries = RegistryService(self)
         self.blobs = Blobs(self)
