@@ -14,7 +14,16 @@ from shared.errors import TemporaryError
 from shared.events import Ignored, ImagePushed, Reason
 from shared.images import BaseImage
 from shared.logs import Log
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
+from shared.messages import (
+    FAN_OUTS,
+    GIVE_UP_AFTER,
+    GIVE_UP_ATTEMPTS,
+    REBUILD_REQUESTS,
+    Cause,
+    FanOut,
+    Image,
+    RebuildRequest,
+)
 from shared.policy import Policy, Selection, TaskPolicy, select
 from shared.registries import Registry
 from shared.services import Services
@@ -61,12 +70,14 @@ def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | Non
     log.info("base image pushed", event_id=decision.event_id, image=decision.image)
     telemetry.note(event_id=decision.event_id, image=decision.image)
     telemetry.event("base_image_pushed", telemetry.ACCEPTED)
+    now = services.now()
     return FanOut(
         id=decision.event_id,
         cause=Cause.BASE_IMAGE_PUSHED,
         image=Image.of(decision.image),
-        pushed_at=decision.pushed_at,
-        requested_at=services.now(),
+        # A push from the future would make all real ones after it look old.
+        pushed_at=decision.pushed_at and min(decision.pushed_at, now),
+        requested_at=now,
     ).encode()
 
 
@@ -109,9 +120,10 @@ async def _not_due(
 async def put_back(services: Services, message: FanOut, error: TemporaryError) -> float | None:
     """Put a fan-out back in the queue after a temporary failure; return the delay in seconds, or None to give up.
 
-    The delay is the one Azure asked for, or grows from 15 s to 10 min.
+    The delay is the one Azure asked for, or grows from 15 s to 10 min. A message may have lain in the queue while the
+    app was stopped, so its age alone is no reason to give up.
     """
-    if services.now() - message.requested_at > timedelta(hours=24):
+    if message.attempts >= GIVE_UP_ATTEMPTS and services.now() - message.requested_at > GIVE_UP_AFTER:
         return None
     grown = min(15.0 * 2 ** min(message.attempts, 6), 600.0)
     delay = max(1.0, grown if error.retry_after is None else error.retry_after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Literal, TypeVar
 
@@ -20,6 +21,12 @@ REBUILD_REQUESTS = "rebuild-requests"
 
 RUN_CHECKS = "run-checks"
 """Queue of runs to look at until they have ended."""
+
+GIVE_UP_AFTER = timedelta(hours=24)
+"""How old a message must be to be set aside after a temporary failure …"""
+
+GIVE_UP_ATTEMPTS = 20
+"""… and how often it must have failed: two and a half hours of trying."""
 
 _REGISTRY_ID = (
     r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/"

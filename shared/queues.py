@@ -53,7 +53,7 @@ class Queues:
         taken = kept = 0
         try:
             async for message in client.receive_messages(messages_per_page=32, visibility_timeout=60):
-                if await put_back(base64.b64decode(message.content)):
+                if (body := _decoded(message.content)) is not None and await put_back(body):
                     await client.delete_message(message)
                     taken += 1
                 else:
@@ -92,3 +92,11 @@ class Queues:
                 await client.send_message(text, **options)
         except AzureError as error:
             raise from_azure(error, f"send to queue {queue}") from error
+
+
+def _decoded(content: str) -> bytes | None:
+    """Return a message's body; None if it is not base64, as when somebody put it into the queue by hand."""
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        return None

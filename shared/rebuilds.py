@@ -13,7 +13,16 @@ from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected,
 from shared.images import BaseImage
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest, RunCheck
+from shared.messages import (
+    GIVE_UP_AFTER,
+    GIVE_UP_ATTEMPTS,
+    REBUILD_REQUESTS,
+    RUN_CHECKS,
+    Cause,
+    Image,
+    RebuildRequest,
+    RunCheck,
+)
 from shared.onboarding import Applied, Target, ensure, settled
 from shared.pacing import OutOfBudget
 from shared.policy import Policy, Selection, TaskPolicy, select
@@ -99,6 +108,9 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
     task = policy.task(request.task)
     if task is None:
         return Outcome(Decision.SKIPPED, f"the policy has no task {request.task} any more")
+    subscription = str(parse_resource_id(request.registry)["subscription"]).lower()
+    if subscription not in {known.lower() for known in services.settings.subscriptions}:
+        return Outcome(Decision.SKIPPED, f"subscription {subscription} is not in GROUNDSWELL_SUBSCRIPTIONS")
     team = await services.fleet.find(request.registry)
     selected = team and select(policy, task, team.name, team.tags) is Selection.SELECTED
     if team and not (selected and request.created in ("", team.created)):
@@ -277,9 +289,11 @@ async def _orphan(services: Services, target: Target, claim: Claim) -> str:
 async def put_back(services: Services, request: RebuildRequest, error: TemporaryError) -> float | None:
     """Put a request back in the queue after a temporary failure; return the delay in seconds, or None to give up.
 
-    The delay is the one Azure asked for, or grows from 15 s to 10 min.
+    The delay is the one Azure asked for, or grows from 15 s to 10 min. A request may have lain in the queue while the
+    app was stopped, so its age alone is no reason to give up, and waiting for its turn never is.
     """
-    if services.now() - request.requested_at > timedelta(hours=24):
+    waits = isinstance(error, OutOfBudget)
+    if not waits and request.attempts >= GIVE_UP_ATTEMPTS and services.now() - request.requested_at > GIVE_UP_AFTER:
         return None
     delay = error.retry_after if error.retry_after is not None else min(15.0 * 2 ** min(request.attempts, 6), 600.0)
     delay = max(1.0, delay)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import operations, work
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
+from shared.messages import FAN_OUTS, GIVE_UP_ATTEMPTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
 from tests.functions_host import eventually
 from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
 from tests.integration.world import IMAGE, OPTED_IN, TASKS, TEAM, World, registry_id, task_id
@@ -245,7 +245,7 @@ async def test_throttled_fan_out_comes_back_after_the_delay_azure_asked_for(worl
 
 async def test_fan_out_that_fails_for_a_day_is_set_aside_and_put_back_on_request(world: World) -> None:
     await fleet(world, 2)
-    message = pushed(await world.push(), minutes=-25 * 60)
+    message = pushed(await world.push(), minutes=-25 * 60).model_copy(update={"attempts": GIVE_UP_ATTEMPTS})
     world.fault(method="GET", path=".*/registries", status=429)
     await work.fan_out_requested(world.services, message.encode().encode())
     assert await world.waiting(FAN_OUTS) == 0
