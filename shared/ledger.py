@@ -293,8 +293,8 @@ class Ledger:
     async def verified(self, registry: str, task: str) -> tuple[str, str]:
         """Return (fingerprint, last change) under which a task's credential was seen to be right, or ("", "")."""
         with self._doing("read what is known of a task"):
-            row = await self._get(registry, f"task|{task}") or {}
-        return str(row.get("fingerprint", "")), str(row.get("lastModifiedAt", ""))
+            row = await self._get(registry, f"task|{task}")
+        return (str(row["fingerprint"]), str(row["lastModifiedAt"])) if row else ("", "")
 
     async def set_verified(self, registry: str, task: str, fingerprint: str, last_modified: str) -> None:
         """Record that a task's credential is right as of the task's last change."""
