@@ -125,6 +125,7 @@ module functionApp 'modules/function-app.bicep' = {
     deploymentContainerUrl: storage.outputs.deploymentContainerUrl
     settings: loadJsonContent('app-settings.json').settings
     computed: computed
+    #disable-next-line BCP318 // the network exists whenever it is asked for
     subnetId: privateNetworking ? network.outputs.appSubnetId : ''
   }
   dependsOn: [

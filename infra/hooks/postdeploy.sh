@@ -19,7 +19,7 @@ missing=
 for name in AZURE_ENV_NAME AZURE_LOCATION AZURE_FUNCTION_APP_ID AZURE_STORAGE_ACCOUNT_ID BASE_REGISTRY_ID TEAM_SUBSCRIPTION_IDS; do
     eval "[ -n \"\${$name:-}\" ]" || missing="$missing $name"
 done
-[ -z "$missing" ] || fail "not set:$missing" "they are outputs of infra/main.bicep: azd env get-values, or az deployment sub show"
+[ -z "$missing" ] || fail "not set:$missing" "azd env get-values lists them; docs/deployment.md says how to find them without azd"
 command -v az >/dev/null 2>&1 || fail "the Azure CLI (az) is missing" "https://learn.microsoft.com/cli/azure/install-azure-cli"
 az account show >/dev/null 2>&1 || fail "the Azure CLI is not logged in" "az login"
 
