@@ -419,3 +419,17 @@ async def test_base_image_that_is_rolled_back_before_its_rebuilds_ran_is_built_b
     await world.reconnect()
     await work_off(world)
     assert await built(world) == [good]
+
+
+async def test_push_whose_event_was_lost_is_made_up_for_on_request(world: World) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    await push(world, "one")
+    await work_off(world)
+    lost = push_event(await world.push("two"))
+    assert await ask_for_all(world, baseImage=IMAGE) == 1
+    await work_off(world)
+    assert (await built(world))[1:] == [lost["data"]["target"]["digest"]]
+    # Should the event come after all, it has nothing left to do.
+    await deliver_push(world, lost)
+    await work_off(world)
+    assert len(await built(world)) == 2

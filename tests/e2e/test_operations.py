@@ -1,0 +1,80 @@
+"""Day two as docs/operations.md describes it, where it takes a host that stops, starts or lacks a function."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.messages import REBUILD_REQUESTS
+from tests.e2e.company import Company, wire
+from tests.functions_host import FunctionsHost, eventually
+from tests.integration.company_life import built
+from tests.integration.world import OPTED_IN, ROOT, TEAM, World
+
+
+@asynccontextmanager
+async def groundswell(world: World, **settings: str) -> AsyncIterator[Company]:
+    """Start the app, with keys of its own, and subscribe it to events."""
+    environment = {**world.azure.environment(world.app), **world.settings, **settings}
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        environment[name] = str(world.azure.ca_bundle)
+    values = Path(world.folder, "settings.json")
+    values.write_text('{"IsEncrypted": false, "Values": {}}')
+    with FunctionsHost(ROOT, environment, ("--settings", str(values))) as host:
+        await wire(world, host)
+        yield Company(world, host)
+
+
+@pytest.fixture
+async def team(world: World) -> World:
+    """A company with a team that has its first run behind it."""
+    await world.push("one")
+    async with groundswell(world) as company:
+        await world.create_registry(TEAM, tags=OPTED_IN)
+        await company.runs_ended(1)
+
+        async def ended() -> bool:
+            return [row["state"] for row in await world.ledger("run|")] == ["ended"]
+
+        await eventually(ended)
+    return world
+
+
+async def test_rebuilds_wait_while_their_function_is_disabled_and_then_only_the_newest_is_built(team: World) -> None:
+    async with groundswell(team, **{"AzureWebJobs.rebuild_requested.Disabled": "true"}):
+        for number, text in enumerate(("two", "three"), start=1):
+            digest = await team.push(text)
+            await eventually(lambda number=number: asked(team, number))
+        assert len(await team.runs()) == 1
+    async with groundswell(team) as company:
+        await company.runs_ended(2)
+        await eventually(lambda: asked(team, 0))
+    assert (await built(team))[1:] == [digest]
+
+
+async def asked(world: World, count: int) -> bool:
+    return await world.waiting(REBUILD_REQUESTS) == count
+
+
+async def test_push_while_the_app_is_stopped_is_built_once_when_it_is_back(team: World) -> None:
+    digest = await team.push("two")
+    await eventually(lambda: any(delivery.attempts for delivery in team.azure.state.deliveries.values()))
+    async with groundswell(team) as company:
+        team.azure.clock.advance(60)
+        await company.runs_ended(2)
+    assert (await built(team))[1:] == [digest]
+
+
+async def test_renewed_keys_shut_out_the_old_ones_and_events_go_on(team: World) -> None:
+    async with groundswell(team) as before:
+        assert (await before.api("GET", f"/registries/{TEAM}")).status == 200
+    async with groundswell(team) as after:
+        assert (await after.api("GET", f"/registries/{TEAM}")).status == 200
+        old = {"x-functions-key": before.host.ready["functionKey"]}
+        refused = await team.owner.request("GET", f"{after.host.url}/api/registries/{TEAM}", headers=old)
+        assert refused.status == 401
+        await team.push("two")
+        await after.runs_ended(2)
