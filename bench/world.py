@@ -78,7 +78,7 @@ class FleetWorld(World):
         """Create the base registry and start Groundswell beside it; it hears no events yet."""
         await self.cloud.control("PATCH", "/settings", _SETTING_UP)
         await deployment.create_base(self.cloud)
-        self.app = await self.cloud.control("POST", "/apps", {"name": APP})
+        self.app = await deployment.create_app(self.cloud)
         await deployment.assign_roles(self.cloud, self.app["principalId"])
         await self.start_host(0)
 

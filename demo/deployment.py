@@ -1,51 +1,53 @@
-"""Deploys Groundswell into the local Azure: the roles and event subscriptions of infra/, played call by call."""
+"""Deploys Groundswell into the local Azure: roles, event subscriptions and identity, played call by call."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from demo.cloud import BASE, GROUP, SUBSCRIPTION, Cloud, registry_id
-from demo.processes import ROOT
+from demo import infra
+from demo.cloud import BASE, GROUP, Cloud, Refused, registry_id
 
-TOPICS = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics"
-SITE = f"{GROUP}/providers/Microsoft.Web/sites/groundswell"
-_AUTHORIZATION = "/providers/Microsoft.Authorization"
-
-
-def _infra(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((ROOT / "infra" / name).read_text())
-    return document
+PLACE = infra.Place(group=GROUP, base_registry=registry_id(BASE))
 
 
 async def create_base(cloud: Cloud) -> None:
     """Create the resource group and the base registry."""
-    await cloud.arm("PUT", GROUP, {"location": "eastus"})
+    await cloud.arm("PUT", GROUP, {"location": PLACE.location})
     await create_registry(cloud, BASE)
 
 
 async def create_registry(cloud: Cloud, name: str, tags: Mapping[str, str] | None = None) -> None:
     """Create a registry."""
-    body = {"location": "eastus", "sku": {"name": "Standard"}, "tags": dict(tags or {})}
+    body = {"location": PLACE.location, "sku": {"name": "Standard"}, "tags": dict(tags or {})}
     await cloud.arm("PUT", registry_id(name), body)
+
+
+async def create_app(cloud: Cloud) -> dict[str, Any]:
+    """Create the app with its user-assigned identity, as Bicep does.
+
+    Returns:
+        What localazure says of the app, with `principalId` and `clientId` of that identity.
+    """
+    identity = (await cloud.arm("PUT", PLACE.identity, {"location": PLACE.location}))["properties"]
+    name = PLACE.identity.rpartition("/")[2]
+    body = {"name": name, "systemAssigned": False, "userAssigned": [PLACE.identity]}
+    app: dict[str, Any] = await cloud.control("POST", "/apps", body)
+    return {**app, "principalId": identity["principalId"], "clientId": identity["clientId"]}
 
 
 async def assign_roles(cloud: Cloud, principal: str) -> list[dict[str, Any]]:
     """Give the app's identity the roles of infra/app-roles.json and nothing more; return the role assignments."""
-    scopes = {"teamSubscriptions": SUBSCRIPTION, "identityResourceGroup": GROUP, "baseRegistry": registry_id(BASE)}
-    made = []
-    for number, role in enumerate(_infra("app-roles.json")["assignments"]):
-        if role["scope"] not in scopes:
-            continue  # for storage, which is Azurite here and has no roles
-        definition = f"{SUBSCRIPTION}{_AUTHORIZATION}/roleDefinitions/{role['roleDefinitionId']}"
-        properties = {
-            "principalId": principal, "principalType": "ServicePrincipal", "roleDefinitionId": definition,
-            **{key: role[key] for key in ("condition", "conditionVersion") if key in role},
-        }  # fmt: skip
-        name = f"{scopes[role['scope']]}{_AUTHORIZATION}/roleAssignments/00000000-0000-4000-9000-{number:012}"
-        made.append(await cloud.arm("PUT", name, {"properties": properties}))
-    return made
+    return [await _assign(cloud, role) for role in infra.role_assignments(PLACE, principal).values()]
+
+
+async def _assign(cloud: Cloud, role: infra.Put) -> dict[str, Any]:
+    try:
+        return await cloud.arm("PUT", role.path, role.body)
+    except Refused as refused:
+        if refused.status != 409:  # RoleAssignmentExists
+            raise
+        return await cloud.arm("GET", role.path)
 
 
 async def subscribe(cloud: Cloud, host: Mapping[str, Any]) -> list[str]:
@@ -54,31 +56,19 @@ async def subscribe(cloud: Cloud, host: Mapping[str, Any]) -> list[str]:
     Args:
         host: What the host told when it was ready.
     """
-    wanted = _infra("event-subscriptions.json")
-    targets = [subscription["function"] for subscription in wanted["subscriptions"]]
-    functions = [{"name": name, "type": "eventGridTrigger" if name in targets else "other"}
-                 for name in host["functions"]]  # fmt: skip
-    site = {"resourceId": SITE, "url": host["url"], "eventGridKey": host["eventGridKey"], "functions": functions}
-    await cloud.control("POST", "/sites", site)
-    for subscription in wanted["subscriptions"]:
-        base = subscription["source"] == "baseRegistry"
-        topic = f"{TOPICS}/{'base-registry' if base else 'subscription'}"
-        source = {"source": registry_id(BASE) if base else SUBSCRIPTION, "topicType": subscription["topicType"]}
-        await cloud.arm("PUT", topic, {"location": "eastus" if base else "global", "properties": source})
-        function = {"resourceId": f"{SITE}/functions/{subscription['function']}"}
-        properties = {
-            "destination": {"endpointType": "AzureFunction", "properties": function},
-            "filter": subscription["filter"],
-            "eventDeliverySchema": wanted["eventDeliverySchema"],
-            "retryPolicy": wanted["retryPolicy"],
-        }
-        await cloud.arm("PUT", f"{topic}/eventSubscriptions/{subscription['name']}", {"properties": properties})
-    return sorted(targets)
+    await cloud.control("POST", "/sites", infra.site(PLACE, host))
+    for topic in infra.topics(PLACE):
+        principal = (await cloud.arm("PUT", topic.path, topic.body))["identity"]["principalId"]
+        for role in infra.role_assignments(PLACE, principal, of="topicAssignments").values():
+            await _assign(cloud, role)
+    for subscription in infra.event_subscriptions(PLACE):
+        await cloud.arm("PUT", subscription.path, subscription.body)
+    return infra.functions()
 
 
 async def subscribed(cloud: Cloud) -> list[str]:
     """Return the names of the functions that event subscriptions in Azure lead to."""
-    topics = (await cloud.arm("GET", TOPICS))["value"]
+    topics = (await cloud.arm("GET", PLACE.topic("baseRegistry").rpartition("/")[0]))["value"]
     lists = [(await cloud.arm("GET", f"{topic['id']}/eventSubscriptions"))["value"] for topic in topics]
     found = [subscription["properties"] for subscriptions in lists for subscription in subscriptions]
     return sorted(

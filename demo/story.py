@@ -85,7 +85,7 @@ class Story:
         self._step("Deploy Groundswell beside the base registry")
         self._you(f"create resource group myResourceGroup and base registry {BASE}")
         await deployment.create_base(self.cloud)
-        self.world.app = await self.cloud.control("POST", "/apps", {"name": "groundswell"})
+        self.world.app = await deployment.create_app(self.cloud)
         principal = self.world.app["principalId"]
         roles = await deployment.assign_roles(self.cloud, principal)
         self._you(f"give the app's identity its {len(roles)} roles (infra/app-roles.json)")

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from demo import infra
 from demo.cloud import SUBSCRIPTION, Cloud
 from demo.processes import ROOT, Processes, azurite, free_ports, listens, python
 
@@ -74,7 +75,7 @@ class World:
     """A running world.
 
     Attributes:
-        app: Name, principal and environment of the function app, as localazure knows it.
+        app: Name, principal, client id and environment of the function app.
         host: URL and keys of the Functions host.
         host_log: The host's log: JSON lines.
     """
@@ -122,7 +123,7 @@ class World:
     async def start_host(self, port: int) -> None:
         """Start the Functions host with the app's identity and settings."""
         ready, settings = self.folder / "host.json", self.folder / "settings.json"
-        settings.write_text('{"IsEncrypted": false, "Values": {"FUNCTIONS_WORKER_RUNTIME": "python"}}')
+        settings.write_text('{"IsEncrypted": false, "Values": {}}')
         command = python("localazure.functions", "--app", str(ROOT), "--port", str(port), "--settings", str(settings),
                          "--ready-file", str(ready), "--log-format", "json", "--grace", "1")  # fmt: skip
         # Short, because people type it; it opens nothing but this host on loopback.
@@ -140,15 +141,19 @@ class World:
             raise Unexpected("the host to load every function", "; ".join(self.host["errors"]))
 
     def app_settings(self) -> dict[str, str]:
-        """The app's settings."""
-        return {
-            "AzureWebJobsStorage": self.storage,
-            "GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION.rpartition("/")[2],
-            "GROUNDSWELL_POLICY": str(self.folder / "policy" / "rebuilds.yaml"),
-            # Looks at runs more often than in Azure, where they take minutes.
-            "GROUNDSWELL_RUN_CHECK_SECONDS": "1",
-            "GROUNDSWELL_FLEET_CACHE_SECONDS": "1",
+        """The app's settings: those of infra/app-settings.json for a local deployment."""
+        computed = {
+            "teamSubscriptionIds": SUBSCRIPTION.rpartition("/")[2],
+            "clientId": self.app["clientId"],
+            "storageConnectionString": self.storage,
         }
+        return infra.app_settings(
+            computed,
+            GROUNDSWELL_POLICY=str(self.folder / "policy" / "rebuilds.yaml"),
+            # Looks at runs more often than in Azure, where they take minutes.
+            GROUNDSWELL_RUN_CHECK_SECONDS="1",
+            GROUNDSWELL_FLEET_CACHE_SECONDS="1",
+        )
 
 
 @contextlib.asynccontextmanager

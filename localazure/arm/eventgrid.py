@@ -223,6 +223,11 @@ class Provider:
             # https://learn.microsoft.com/azure/event-grid/security-authorization: write access to a handler that is
             # not a webhook.
             call.require("Microsoft.Web/sites/functions/write", destination.target)
+        if "deadLetterWithResourceIdentity" in subscription.properties:
+            topic = self._azure.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
+            if topic is None or "SystemAssigned" not in (topic.identity or {}).get("type", ""):
+                raise invalid("Invalid event subscription request: dead-lettering with an identity needs a topic "
+                               "that has one.")  # fmt: skip
         await self._azure.eventgrid.endpoints.validate(subscription, subscription.properties["eventDeliverySchema"])
         state = "Updating" if call.existed else "Creating"
         self._azure.state.put(subscription)

@@ -1,7 +1,8 @@
 """Delivery: at least once, in no particular order, again and again on Event Grid's schedule, then the dead letter.
 
 https://learn.microsoft.com/azure/event-grid/delivery-and-retry. Not simulated: the delayed delivery of endpoints that
-fail for long ("probation"), and the removal of an event from the retry queue when its endpoint answers late.
+fail for long ("probation"), the removal of an event from the retry queue when its endpoint answers late, and the four
+hours for which Event Grid tries to write a dead letter: what it may not write is dropped at once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ DEAD_LETTER_SECONDS = 300
 JITTER = 0.1
 PARALLEL = 64
 SUCCESS = frozenset((200, 201, 202, 203, 204))
+WRITE_BLOB = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
 
 
 class EventGrid:
@@ -227,7 +229,7 @@ class EventGrid:
         key = delivery.subscription.lower()
         subscription = self._azure.state.get(key)
         container = dead_letter_container(subscription.properties) if subscription else ""
-        if subscription is None or not container:
+        if subscription is None or not container or not self._may_write(subscription, container):
             self._count(key, "dropped", len(delivery.events))
             return
         fate = {
@@ -244,9 +246,26 @@ class EventGrid:
         self._azure.state.blobs[f"{container}/{path}"] = blob
         self._count(key, "deadLettered", len(delivery.events))
 
+    def _may_write(self, subscription: Resource, container: str) -> bool:
+        """Tell whether the dead letter can be written: with an identity, only if that has a role for it.
+
+        https://learn.microsoft.com/azure/event-grid/managed-service-identity
+        """
+        if "deadLetterWithResourceIdentity" not in subscription.properties:
+            return True
+        account = _dead_letter(subscription.properties)["resourceId"]
+        topic = self._azure.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
+        principal = str(((topic and topic.identity) or {}).get("principalId") or "")
+        scope = f"{account}/blobServices/default/containers/{container}"
+        return self._azure.rbac.allows(principal, WRITE_BLOB, scope, data=True)
+
+
+def _dead_letter(properties: dict[str, Any]) -> dict[str, Any]:
+    managed = properties.get("deadLetterWithResourceIdentity") or {}
+    block = properties.get("deadLetterDestination") or managed.get("deadLetterDestination") or {}
+    return dict(block.get("properties") or {})
+
 
 def dead_letter_container(properties: dict[str, Any]) -> str:
     """Return the blob container for dead letters of an event subscription, "" if it has none."""
-    managed = properties.get("deadLetterWithResourceIdentity") or {}
-    block = properties.get("deadLetterDestination") or managed.get("deadLetterDestination") or {}
-    return str((block.get("properties") or {}).get("blobContainerName") or "")
+    return str(_dead_letter(properties).get("blobContainerName") or "")

@@ -106,6 +106,9 @@ def _check_dead_letter(kept: dict[str, Any]) -> None:
     block = kept.get("deadLetterDestination") or managed.get("deadLetterDestination")
     if block is None:
         return
+    if managed and (managed.get("identity") or {}).get("type") != "SystemAssigned":
+        raise invalid("Invalid event subscription request: localazure writes dead letters with the topic's "
+                       "SystemAssigned identity only.")  # fmt: skip
     inner = block.get("properties") or {}
     account = str(inner.get("resourceId") or "")
     if block.get("endpointType") != "StorageBlob" or not inner.get("blobContainerName") \

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.conftest import SUBSCRIPTION, Reply
+from demo import infra
+from tests.conftest import Reply
 from tests.functions_host import FunctionsHost, eventually
-from tests.integration.world import BASE, GROUP, ROOT, TEAM, World, registry_id
+from tests.integration.world import BASE, GROUP, ROLES, TEAM, World, registry_id
 
-SITE = f"{GROUP}/providers/Microsoft.Web/sites/groundswell"
+PLACE = infra.Place(GROUP, registry_id(BASE))
+SITE = PLACE.site
 EVENT_GRID = "2022-06-15"
 
 
@@ -51,8 +52,7 @@ class Company:
 
     async def unsubscribe(self) -> None:
         """Take the event subscriptions away, so that only what a test does happens."""
-        for name in ("base", "subscription"):
-            topic = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/{name}"
+        for topic in (put.path for put in infra.topics(PLACE)):
             reply = await self.world.arm("GET", f"{topic}/eventSubscriptions", api_version=EVENT_GRID)
             for subscription in reply.body["value"]:
                 await self.world.arm("DELETE", subscription["id"], api_version=EVENT_GRID)
@@ -79,29 +79,13 @@ class Company:
 
 async def wire(world: World, host: FunctionsHost) -> None:
     """Make the function app known and subscribe it to events, as infra/event-subscriptions.json says."""
-    wanted = json.loads((ROOT / "infra" / "event-subscriptions.json").read_text())
-    targets = {subscription["function"] for subscription in wanted["subscriptions"]}
-    functions = [
-        {"name": name, "type": "eventGridTrigger" if name in targets else "other"} for name in host.ready["functions"]
-    ]
-    site = {"resourceId": SITE, "url": host.url, "eventGridKey": host.ready["eventGridKey"], "functions": functions}
-    reply = await world.owner.control("POST", "/sites", site)
+    reply = await world.owner.control("POST", "/sites", infra.site(PLACE, host.ready))
     assert reply.status == 201, reply.text
-    for subscription in wanted["subscriptions"]:
-        base = subscription["source"] == "baseRegistry"
-        topic = f"{GROUP}/providers/Microsoft.EventGrid/systemTopics/{'base' if base else 'subscription'}"
-        source = registry_id(BASE) if base else SUBSCRIPTION
-        body = {"source": source, "topicType": subscription["topicType"]}
-        location = "eastus" if base else "global"
-        await world.arm("PUT", topic, {"location": location, "properties": body}, api_version=EVENT_GRID)
-        properties = {
-            "destination": {
-                "endpointType": "AzureFunction",
-                "properties": {"resourceId": f"{SITE}/functions/{subscription['function']}"},
-            },
-            "filter": subscription["filter"],
-            "eventDeliverySchema": wanted["eventDeliverySchema"],
-            "retryPolicy": wanted["retryPolicy"],
-        }
-        path = f"{topic}/eventSubscriptions/{subscription['name']}"
-        await world.arm("PUT", path, {"properties": properties}, api_version=EVENT_GRID)
+    for topic in infra.topics(PLACE):
+        identity = (await world.arm("PUT", topic.path, topic.body, api_version=EVENT_GRID)).body["identity"]
+        roles = infra.role_assignments(PLACE, identity["principalId"], of="topicAssignments")
+        for role in roles.values():
+            reply = await world.owner.arm("PUT", role.path, role.body, api_version=ROLES)
+            assert reply.status == 201 or reply.body["error"]["code"] == "RoleAssignmentExists", reply.text
+    for subscription in infra.event_subscriptions(PLACE):
+        await world.arm("PUT", subscription.path, subscription.body, api_version=EVENT_GRID)

@@ -21,7 +21,7 @@ async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
     environment = {**world.azure.environment(world.app), **world.settings}
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         environment[name] = str(world.azure.ca_bundle)
-    (tmp_path / "settings.json").write_text('{"IsEncrypted": false, "Values": {"FUNCTIONS_WORKER_RUNTIME": "python"}}')
+    (tmp_path / "settings.json").write_text('{"IsEncrypted": false, "Values": {}}')
     with FunctionsHost(ROOT, environment, ("--settings", str(tmp_path / "settings.json"))) as host:
         await wire(world, host)
         yield Company(world, host)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import pytest
 
+from demo import infra
 from shared.messages import FAN_OUTS, REBUILD_REQUESTS
-from tests.e2e.company import Company
+from tests.e2e.company import PLACE, Company
 from tests.functions_host import eventually
-from tests.integration.world import BASE, OPTED_IN, ROLES, ROOT, SYSTEM_ASSIGNED, TEAM, World, deploy, registry_id
+from tests.integration.world import BASE, OPTED_IN, ROLES, SYSTEM_ASSIGNED, TEAM, World, deploy, registry_id
 
 LEGACY, ABAC = "LegacyRegistryPermissions", "AbacRepositoryPermissions"
 RUNS = f"/registries/{TEAM}/runs"
@@ -57,9 +57,11 @@ def refusals(world: World) -> list[str]:
 
 
 def test_what_every_role_is_for_is_proved_here() -> None:
-    roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
-    # Azurite, which has no roles, stands for the storage account.
-    assert {role["name"] for role in roles if role["scope"] != "storageAccount"} == {*NEEDED, *LOOK_UPS}
+    # Azurite, which has no roles, stands for the storage account; telemetry goes nowhere here.
+    elsewhere = ("storageAccount", "applicationInsights")
+    roles = infra.read("app-roles")
+    assert {role["name"] for role in roles["assignments"] if role["scope"] not in elsewhere} == {*NEEDED, *LOOK_UPS}
+    assert [role["name"] for role in roles["topicAssignments"]] == ["deadLetters"]
 
 
 @pytest.mark.parametrize("team", [LEGACY, ABAC], ids=["team-legacy", "team-abac"])
@@ -170,3 +172,30 @@ async def test_event_fails_loudly_without_roles_and_is_delivered_again_when_they
     await deploy(world.owner, world.app)
     world.azure.clock.advance(60)
     await company.ready()
+
+
+@pytest.mark.parametrize("has_role", [True, False], ids=["with-role", "without"])
+async def test_event_that_nobody_could_handle_for_a_day_is_kept_where_event_grid_may_write(
+    company: Company, has_role: bool
+) -> None:
+    world = company.world
+    letters = PLACE.scopes["deadLetterContainer"]
+    if not has_role:
+        listed = await world.arm(
+            "GET", f"{letters}/providers/Microsoft.Authorization/roleAssignments", api_version=ROLES
+        )
+        for assignment in listed.body["value"]:
+            if assignment["properties"]["scope"] == letters:
+                await world.arm("DELETE", assignment["id"], api_version=ROLES)
+    await take_away(world, *world.roles)
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    await company.logged("NotPermitted: Could not read registry myregistry")
+
+    async def given_up() -> list[dict[str, Any]]:
+        world.azure.clock.advance(3600)
+        fates = ("dropped", "deadLettered")
+        return [counts for counts in world.azure.eventgrid.counts() if any(counts[fate] for fate in fates)]
+
+    await eventually(given_up)
+    found = (await world.owner.control("GET", "/deadletters")).body
+    assert [letter["events"][0]["subject"] for letter in found] == ([registry_id(TEAM)] if has_role else [])

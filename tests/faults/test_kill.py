@@ -36,7 +36,7 @@ class MortalHost:
         # The dead leave leases and claims behind: these run out in seconds here.
         environment |= {"GROUNDSWELL_CLAIM_SECONDS": "8", "GROUNDSWELL_FLEET_CACHE_SECONDS": "5"}
         settings = folder / "settings.json"
-        settings.write_text('{"IsEncrypted": false, "Values": {"FUNCTIONS_WORKER_RUNTIME": "python"}}')
+        settings.write_text('{"IsEncrypted": false, "Values": {}}')
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

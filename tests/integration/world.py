@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import secrets
-import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline import PipelineRequest
 from azure.storage.queue.aio import QueueServiceClient
 
+from demo import infra
 from localazure.azure import Azure
 from localazure.journal import Fault
 from localazure.registry.images import build_image
@@ -97,15 +97,19 @@ class World:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The app's settings."""
-        return {
-            "AzureWebJobsStorage": self.storage,
-            "GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION.rpartition("/")[2],
-            "GROUNDSWELL_POLICY": str(self.folder / "rebuilds.yaml"),
-            "GROUNDSWELL_RUN_CHECK_SECONDS": "1",
-            "GROUNDSWELL_FLEET_CACHE_SECONDS": "0",
-            "GROUNDSWELL_LEDGER_TABLE": self.table,
+        """The app's settings: those of infra/app-settings.json for a local deployment."""
+        computed = {
+            "teamSubscriptionIds": SUBSCRIPTION.rpartition("/")[2],
+            "clientId": "",  # the app signs in with its system-assigned identity; the demo's has a user-assigned one
+            "storageConnectionString": self.storage,
         }
+        return infra.app_settings(
+            computed,
+            GROUNDSWELL_POLICY=str(self.folder / "rebuilds.yaml"),
+            GROUNDSWELL_RUN_CHECK_SECONDS="1",
+            GROUNDSWELL_FLEET_CACHE_SECONDS="0",
+            GROUNDSWELL_LEDGER_TABLE=self.table,
+        )
 
     async def reconnect(self, **changes: str) -> None:
         """Start the app's services afresh, with other settings."""
@@ -255,20 +259,8 @@ class World:
 
 async def deploy(owner: Client, app: App, base: str = registry_id(BASE)) -> dict[str, str]:
     """Give the app the roles of infra/app-roles.json; return the assignments' ids by the roles' names there."""
-    scopes = {"teamSubscriptions": SUBSCRIPTION, "identityResourceGroup": GROUP, "baseRegistry": base}
-    roles = json.loads((ROOT / "infra" / "app-roles.json").read_text())["assignments"]
-    made = {}
-    for role in roles:
-        if role["scope"] not in scopes:
-            continue  # storage is Azurite's, which has no roles
-        properties = {
-            "principalId": app.system_assigned,
-            "principalType": "ServicePrincipal",
-            "roleDefinitionId": f"{SUBSCRIPTION}{AUTHORIZATION}/roleDefinitions/{role['roleDefinitionId']}",
-            **{key: role[key] for key in ("condition", "conditionVersion") if key in role},
-        }
-        path = f"{scopes[role['scope']]}{AUTHORIZATION}/roleAssignments/{uuid.uuid4()}"
-        reply = await owner.arm("PUT", path, {"properties": properties}, api_version=ROLES)
+    puts = infra.role_assignments(infra.Place(GROUP, base), app.system_assigned or "")
+    for put in puts.values():
+        reply = await owner.arm("PUT", put.path, put.body, api_version=ROLES)
         assert reply.status == 201 or reply.body["error"]["code"] == "RoleAssignmentExists", reply.text
-        made[role["name"]] = path
-    return made
+    return {name: put.path for name, put in puts.items()}

@@ -14,6 +14,7 @@ from tests.localazure.eventgrid_fixtures import GROUP, REGISTRY, STORAGE, Grid, 
 from tests.localazure.webhook import Webhook, good, until
 
 DEAD_LETTERS = {"endpointType": "StorageBlob", "properties": {"resourceId": STORAGE, "blobContainerName": "letters"}}
+MANAGED = {"identity": {"type": "SystemAssigned"}, "deadLetterDestination": DEAD_LETTERS}
 
 
 async def attempted(azure: Azure, number: int) -> None:
@@ -155,8 +156,7 @@ async def test_an_event_that_outlives_its_time_is_not_delivered_any_more(
 ) -> None:
     hook.statuses = [500, 200]
     policy = {"maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1}
-    managed = {"identity": {"type": "SystemAssigned"}, "deadLetterDestination": DEAD_LETTERS}
-    grid = await ready(owner, hook, retryPolicy=policy, deadLetterWithResourceIdentity=managed)
+    grid = await ready(owner, hook, retryPolicy=policy, deadLetterDestination=DEAD_LETTERS)
     azure.clock.set_scale(0.0001)
     await grid.publish(push())
     await attempted(azure, 1)
@@ -166,6 +166,40 @@ async def test_an_event_that_outlives_its_time_is_not_delivered_any_more(
     await grid.idle()
     assert len(hook.received) == 1
     assert (await grid.dead_letters())[0]["events"][0]["deadLetterReason"] == "TimeToLiveExceeded"
+
+
+@pytest.mark.parametrize(("scope", "kept"), [(f"{STORAGE}/blobServices/default/containers/letters", 1), (GROUP, 1),
+                                             (f"{STORAGE}/blobServices/default/containers/others", 0), ("", 0)],
+                         ids=["container", "group", "other-container", "no-role"])  # fmt: skip
+async def test_a_dead_letter_is_written_with_the_topics_identity_only_where_that_may_write(
+    azure: Azure, owner: Client, hook: Webhook, scope: str, kept: int
+) -> None:
+    hook.statuses = [400]
+    grid = Grid(owner)
+    await grid.prepare()
+    topic = good(await grid.topic(identity={"type": "SystemAssigned"}), 201).body
+    if scope:
+        azure.grant(topic["identity"]["principalId"], "ba92f5b4-2d11-453d-a403-e96b0029c9fe", scope)
+    good(await grid.subscribe(hook.url, on=topic["id"], deadLetterWithResourceIdentity=MANAGED), 201)
+    good(await owner.control("PATCH", "/settings", {"eventgrid": {"retry_scale": 0.0001}}))
+    await grid.publish(push())
+    await grid.idle()
+    assert len(await grid.dead_letters()) == kept
+    assert {name: count for name, count in (await grid.counts()).items() if name in ("dropped", "deadLettered")} == {
+        "dropped": 1 - kept, "deadLettered": kept,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("identity", [None, {"type": "None"}])
+async def test_a_dead_letter_identity_is_refused_where_the_topic_has_none(
+    owner: Client, hook: Webhook, identity: Any
+) -> None:
+    grid = Grid(owner)
+    await grid.prepare()
+    topic = good(await grid.topic(**({"identity": identity} if identity else {}))).body
+    reply = await grid.subscribe(hook.url, on=topic["id"], deadLetterWithResourceIdentity=MANAGED)
+    assert (reply.status, reply.body["error"]["code"]) == (400, "InvalidRequest")
+    assert "needs a topic that has one" in reply.body["error"]["message"]
 
 
 async def test_a_batch_is_delivered_whole_or_again(azure: Azure, owner: Client, hook: Webhook) -> None:
