@@ -65,7 +65,7 @@ private=${PRIVATE_NETWORKING:-$(answer privateNetworking)}
 
 before=$problems
 check_providers "$target" Microsoft.Web Microsoft.App Microsoft.Storage Microsoft.ManagedIdentity Microsoft.Insights \
-    Microsoft.OperationalInsights Microsoft.EventGrid Microsoft.AlertsManagement
+    Microsoft.OperationalInsights Microsoft.EventGrid
 [ "$private" != true ] || check_providers "$target" Microsoft.Network
 for team in $teams; do
     check_providers "$team" Microsoft.ContainerRegistry Microsoft.EventGrid Microsoft.ManagedIdentity
