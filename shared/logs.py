@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-# The SDK logs every request at INFO, which drowns the decisions.
-logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-logging.getLogger("azure.identity").setLevel(logging.WARNING)
+# The SDKs log every request at INFO, which drowns the decisions, and the exporter would export that it exported.
+for _name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "azure.monitor.opentelemetry"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class Log:
