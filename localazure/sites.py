@@ -41,6 +41,8 @@ class Sites:
         route("GET", sites + "/{site}", f"{SITE}/read", self._get)
         route("GET", sites + "/{site}/functions", f"{FUNCTION}/read", self._list_functions)
         route("GET", sites + "/{site}/functions/{function}", f"{FUNCTION}/read", self._get)
+        route("POST", sites + "/{site}/host/default/listkeys", f"{SITE}/host/listkeys/action", self._list_keys,
+              scope=sites + "/{site}", raises_event=False)  # fmt: skip
         azure.front.serve(".azurewebsites.net", self.handle)
 
     async def stop(self) -> None:
@@ -49,7 +51,9 @@ class Sites:
             await self._session.close()
         self._session = None
 
-    def register(self, resource_id: str, url: str, event_grid_key: str, functions: list[dict[str, str]]) -> Resource:
+    def register(
+        self, resource_id: str, url: str, event_grid_key: str, functions: list[dict[str, str]], function_key: str = ""
+    ) -> Resource:
         """Make a Functions host known, or replace what is known of it.
 
         Args:
@@ -57,6 +61,7 @@ class Sites:
             url: Where the host listens: http on loopback.
             event_grid_key: Its system key `eventgrid_extension`.
             functions: `{"name", "type"}` of each function, type being that of its trigger binding.
+            function_key: Its host key `default`.
 
         Raises:
             ValueError: The id is not one of a site, its resource group is missing or the URL is not on loopback.
@@ -75,7 +80,7 @@ class Sites:
         host = f"{parsed.name.lower()}.azurewebsites.net"
         site = self._azure.state.put(Resource(resource_id, SITE, parsed.name, group.location, properties={
             "state": "Running", "hostNames": [host], "enabledHostNames": [host], "defaultHostName": host,
-            "url": url.rstrip("/"), "eventGridKey": event_grid_key,
+            "url": url.rstrip("/"), "eventGridKey": event_grid_key, "functionKey": function_key,
         }))  # fmt: skip
         for function in functions:
             name = function["name"]
@@ -134,6 +139,13 @@ class Sites:
         site = call.resource(call.scope.rpartition("/")[0])
         return Answer(body={"value": [_view(f) for f in self._azure.state.of_type(FUNCTION, site.id)]})
 
+    async def _list_keys(self, call: Call) -> Answer:
+        """https://learn.microsoft.com/rest/api/appservice/web-apps/list-host-keys."""
+        properties = call.resource(call.scope).properties
+        keys = {"functionKeys": {"default": properties["functionKey"]},
+                "systemKeys": {"eventgrid_extension": properties["eventGridKey"]}}  # fmt: skip
+        return Answer(body={"masterKey": None, **keys})
+
     async def _get(self, call: Call) -> Answer:
         return Answer(body=_view(call.resource()))
 
@@ -144,5 +156,5 @@ def _view(resource: Resource) -> dict[str, Any]:
         name, trigger = resource.properties["name"], resource.properties.get("type", "")
         config = {"name": name, "bindings": [{"type": trigger, "direction": "in"}]}
         return {**base, "properties": {"name": name, "config": config, "isDisabled": False}}
-    shown = {k: v for k, v in resource.properties.items() if k not in ("url", "eventGridKey")}
+    shown = {k: v for k, v in resource.properties.items() if k not in ("url", "eventGridKey", "functionKey")}
     return {**base, "kind": "functionapp,linux", "location": resource.location, "properties": shown}
