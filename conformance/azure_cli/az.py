@@ -38,6 +38,7 @@ class Az:
         client: What the report calls it.
         names: What `{name}` stands for in expected answers; commands' results are added as they become known.
         folder: Its current folder.
+        environment: What it is told of the world and of itself.
     """
 
     world: World
@@ -45,13 +46,13 @@ class Az:
     client: str
     names: dict[str, str] = field(default_factory=lambda: {"subscription": SUBSCRIPTION, "tenant": DEFAULT_TENANT})
     folder: Path = field(init=False)
-    _environment: dict[str, str] = field(init=False)
+    environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Make its folders."""
         self.folder = self.world.folder / "work"
         self.folder.mkdir(exist_ok=True)
-        self._environment = {
+        self.environment = {
             **self.world.cloud.environment,
             "AZURE_CONFIG_DIR": str(self.world.folder / "azure"),
             "AZURE_CORE_COLLECT_TELEMETRY": "no",
@@ -110,7 +111,7 @@ class Az:
 
     async def _run(self, line: str, seconds: float) -> Output:
         async with _AT_ONCE:
-            return await run([str(PROGRAM), *shlex.split(line)], self._environment, folder=self.folder, seconds=seconds)
+            return await run([str(PROGRAM), *shlex.split(line)], self.environment, folder=self.folder, seconds=seconds)
 
     def _shown(self, line: str) -> str:
         """Return the command with variables in place of long ids, as a person would type it."""

@@ -38,7 +38,7 @@ class Company:
         await self.az.ask(f"acr import --name {BASE} --source docker.io/library/node:15-alpine --image {BASE_IMAGE}")
         self.az.names["baseregID"] = registry_id(BASE)
         world = self.az.world
-        world.app = await self.cloud.control("POST", "/apps", {"name": APP})
+        world.app = await deployment.create_app(self.cloud)
         await deployment.assign_roles(self.cloud, world.app["principalId"])
         await world.start_host(0)
 

@@ -42,7 +42,21 @@ def refusal(document: Any, folder: Path) -> str:
 def test_policy_that_ships_with_the_app_is_valid() -> None:
     policy = policies.load(ROOT / "policy" / "rebuilds.yaml")
 
-    assert [task.name for task in policy.tasks] == ["helloworldtask"]
+    assert [task.name for task in policy.tasks] == ["helloworldtask", "smoketask"]
+
+
+def test_policy_that_ships_keeps_teams_and_the_smoke_test_apart() -> None:
+    policy = policies.load(ROOT / "policy" / "rebuilds.yaml")
+    team, smoke = policy.tasks
+
+    for tag, selected in (("enabled", team), ("smoke", smoke)):
+        chosen = [
+            task for task in policy.tasks
+            if policies.select(policy, task, "anyregistry", {policies.OPT_TAG: tag}) is policies.Selection.SELECTED
+        ]  # fmt: skip
+        assert chosen == [selected]
+    assert smoke.default_image is not None
+    assert policy.builds_on(smoke.default_image) == (smoke,)
 
 
 def test_policy_is_read_with_its_task_file_and_defaults(folder: Path) -> None:
