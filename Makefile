@@ -41,6 +41,16 @@ up: setup ## Start everything and leave it running to play with (Ctrl-C ends it)
 azure: setup ## Start the local Azure alone and print its environment (Ctrl-C ends it)
 	@$(PY) -m localazure
 
+## Deploying it
+
+.PHONY: package
+package: $(PYTHON_PACKAGES) ## Make the deployment package, dist/groundswell.zip, and say what is in it
+	@$(PY) scripts/package.py $(ARGS)
+
+.PHONY: smoke
+smoke: ## Try a deployment in Azure with a throw-away registry (ARGS=--help tells more; ARGS=--yes does it)
+	@scripts/smoke $(ARGS)
+
 ## Working on it
 
 .PHONY: test
@@ -70,8 +80,8 @@ N ?=
 bench: setup ## Measure fan-out, onboarding and cold start beside what bounds them (N= sizes of the fleets)
 	@$(PY) -m bench $(N) $(ARGS)
 
-.PHONY: check check-format check-lint check-types check-imports check-requirements
-check: check-format check-lint check-types check-imports check-requirements ## Run every static check
+.PHONY: check check-format check-lint check-types check-imports check-requirements check-infra check-shell check-workflows
+check: check-format check-lint check-types check-imports check-requirements check-infra check-shell check-workflows ## Run every static check
 
 check-format: $(PYTHON_PACKAGES)
 	@$(STAGE) "format" $(PY) -m ruff format --check --diff
@@ -87,6 +97,18 @@ check-imports: $(PYTHON_PACKAGES)
 
 check-requirements: $(PYTHON_PACKAGES)
 	@$(STAGE) "requirements" $(PY) scripts/check_requirements.py
+
+# Bicep, the JSON that it reads, the code and the documents: without a subscription, and without the Bicep compiler.
+check-infra: $(PYTHON_PACKAGES)
+	@$(STAGE) "infra" $(PY) -m scripts.check_infra
+
+check-shell: $(PYTHON_PACKAGES)
+	@$(STAGE) "shell scripts" $(VENV)/bin/shellcheck .ci/run infra/hooks/*.sh scripts/find-python scripts/smoke scripts/stage
+
+check-workflows: $(PYTHON_PACKAGES)
+	@$(STAGE) "workflows" $(VENV)/bin/zizmor --offline --quiet --persona auditor .github
+	@$(STAGE) "schema of workflows" $(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(STAGE) "schema of dependabot.yml" $(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 .PHONY: format
 format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the linter
