@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 _Client = TypeVar("_Client")
 
 
+# In seconds. The SDK's own waits begin with fifteen, which would hold a worker's slot and its claim for nothing: what
+# does not work after a few seconds goes back into the queue.
+_STORAGE_RETRIES: dict[str, Any] = {
+    "retry_total": 3,
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
+
+
 class HandOffThrottling(AsyncRetryPolicy[Any, Any]):
     """Retries what breaks in passing, but hands throttling (429) to the caller at once.
 
@@ -139,11 +149,12 @@ class Clients:
 
         settings = self._settings
         if settings.storage:
+            connection = _expand(settings.storage)
             return self._once(
-                "queues", "", lambda: QueueServiceClient.from_connection_string(_expand(settings.storage))
+                "queues", "", lambda: QueueServiceClient.from_connection_string(connection, **_STORAGE_RETRIES)
             )
-        credential = self.credential(settings.storage_client_id)
-        return self._once("queues", "", lambda: QueueServiceClient(settings.storage_uri("queue"), credential))
+        uri, credential = settings.storage_uri("queue"), self.credential(settings.storage_client_id)
+        return self._once("queues", "", lambda: QueueServiceClient(uri, credential, **_STORAGE_RETRIES))
 
     def tables(self) -> TableServiceClient:
         """Return the client for the app's storage tables."""

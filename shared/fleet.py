@@ -39,7 +39,7 @@ class Fleet:
 
     def __init__(self, arm: Arm, subscriptions: tuple[str, ...], seconds: float) -> None:
         self._arm, self._subscriptions = arm, subscriptions
-        self._registries: Cache[tuple[Registry, ...]] = Cache(seconds)
+        self._registries: Cache[Mapping[str, Registry]] = Cache(seconds)
         self._registry: Cache[Registry | None] = Cache(seconds)
         self._tasks: Cache[Mapping[str, ListedTask]] = Cache(seconds)
         self._assignments: Cache[Assignments] = Cache(seconds)
@@ -47,10 +47,12 @@ class Fleet:
 
     async def registries(self, *, max_age: float | None = None) -> tuple[Registry, ...]:
         """Return all registries of the configured subscriptions, from a list not older than `max_age` seconds."""
+        return tuple((await self._by_id(max_age)).values())
 
-        async def make() -> tuple[Registry, ...]:
+    async def _by_id(self, max_age: float | None = None) -> Mapping[str, Registry]:
+        async def make() -> Mapping[str, Registry]:
             lists = await asyncio.gather(*(self._arm.list_registries(s) for s in self._subscriptions))
-            return tuple(registry for found in lists for registry in found)
+            return {registry.id.lower(): registry for found in lists for registry in found}
 
         return await self._registries.get("", make, max_age=max_age)
 
@@ -67,10 +69,10 @@ class Fleet:
                     if registry.name.lower() == wanted:
                         return registry
             return None
-        if any(f"/subscriptions/{s}/".lower() in wanted for s in self._subscriptions):
-            for registry in () if fresh else await self.registries():
-                if registry.id.lower() == wanted:
-                    return registry
+        if not fresh and any(f"/subscriptions/{s}/".lower() in wanted for s in self._subscriptions):
+            known = (await self._by_id()).get(wanted)
+            if known:
+                return known
         return await self._registry.get(wanted, lambda: self._get(name), max_age=0 if fresh else None)
 
     async def find_now(self, name: str) -> Registry | None:

@@ -172,25 +172,32 @@ async def ensure(services: Services, target: Target, *, newborn: bool = False, f
     body = target.body(identity)
     if body is None:
         raise PermanentError("The identity is missing and could not be created.")
-    # The shared identity's grant comes first: the sooner it is written, the sooner it works.
-    if not target.system_assigned:
-        writes += await _grant(services, target, observed)
-    task = observed.task
-    if task is None or _needs_write(body, replace(state, observed=observed)):
-        task = await services.arm.put_task(target.team, target.task.name, body)
-        writes.append(f"write task {target.task.name}")
-        await services.ledger.set_verified(
-            target.team.name, target.task.name, desired.spec_of(body), _last_modified(task)
-        )
+    state = replace(state, observed=observed)
     if target.system_assigned:
+        task, written = await _write_task(services, body, state)
+        writes += written
         principal = _system_principal(task)
         if principal != observed.principal_id:
             observed = replace(observed, principal_id=principal, held=frozenset())
         writes += await _grant(services, target, observed)
+    else:
+        # Side by side: somebody may be waiting, and the sooner the grant is written, the sooner it works.
+        granted, (task, written) = await both(_grant(services, target, observed), _write_task(services, body, state))
+        writes += [*granted, *written]
     if writes:
         log.info("registry brought to its desired state", registry=target.team.name, task=target.task.name,
                  writes="; ".join(writes))  # fmt: skip
     return Applied(str(task["id"]), tuple(writes))
+
+
+async def _write_task(services: Services, body: dict[str, Any], state: State) -> tuple[Mapping[str, Any], list[str]]:
+    """Write the task if it has to be; return it and what was written."""
+    target, task = state.target, state.observed.task
+    if task is not None and not _needs_write(body, state):
+        return task, []
+    task = await services.arm.put_task(target.team, target.task.name, body)
+    await services.ledger.set_verified(target.team.name, target.task.name, desired.spec_of(body), _last_modified(task))
+    return task, [f"write task {target.task.name}"]
 
 
 def _needs_write(body: Mapping[str, Any], state: State) -> bool:

@@ -17,11 +17,19 @@ from dataclasses import dataclass
 from shared.errors import TemporaryError
 
 _MARGIN = 3.0
-"""Tokens left alone: answers cross each other on the way, and other instances spend from the same bucket."""
-
+"""Tokens left alone: answers cross each other on the way."""
 
 _LOOKAHEAD = 30.0
 """Seconds for which turns are given out: what is further away is asked again, when more is known of the refill."""
+
+_EARLY = 0.7
+"""Part of the wait after which that is asked again: the pace may turn out to be faster."""
+
+_SLOWEST = 1.0
+"""Writes in a second that are tried even if others seem to leave fewer."""
+
+_WINDOW = 10.0
+"""Seconds after which what a window of time shows says no more than that the refill is not slower."""
 
 
 class OutOfBudget(TemporaryError):
@@ -38,12 +46,27 @@ class OutOfBudget(TemporaryError):
 
 @dataclass
 class _Bucket:
+    """What is known of one subscription's writes; times are the pacer's clock.
+
+    Attributes:
+        tokens: How many writes were left at the last answer, `at`.
+        rate: Writes that flow in in a second, as far as others leave them; None until that was seen.
+        share: Writes that went for each of ours of late, those of others included.
+        reserved: Writes under way.
+        next_turn: The last turn that was given out.
+        late_turn: The last turn that was given to those who came at theirs and had to wait all the same.
+        far_turn: Where the line ends, those included who are to ask again.
+    """
+
     tokens: float = math.inf
     at: float = 0.0
     rate: float | None = None
     ceiling: float = 0.0
+    share: float = 1.0
     reserved: int = 0
-    next_slot: float = 0.0
+    next_turn: float = 0.0
+    late_turn: float = 0.0
+    far_turn: float = 0.0
     window_at: float = 0.0
     window_tokens: float = math.inf
     window_writes: int = 0
@@ -51,8 +74,27 @@ class _Bucket:
 
     @property
     def refill(self) -> float:
-        """Tokens per second: as learned, or a cautious guess that lets one write through to learn from."""
-        return self.rate or 1.0
+        """Tokens per second: as learned, or a cautious guess to learn more from."""
+        return max(self.rate or 0.0, _SLOWEST)
+
+    def learn(self, now: float, remaining: int) -> None:
+        """Take an answer into account that says how many writes are left."""
+        self.ceiling = max(self.ceiling, remaining + 1.0)
+        if math.isfinite(self.tokens):
+            self.share = 0.9 * self.share + 0.1 * max(1.0, self.tokens - remaining)
+        self.tokens, self.at = remaining, now
+        self.window_writes += 1
+        elapsed = now - self.window_at
+        if elapsed < 1.0:
+            return
+        gained = remaining - self.window_tokens + self.window_writes
+        if gained > 0:
+            seen = gained / elapsed
+            known = self.rate or seen
+            # A bucket that was full at either end, or was left alone for long, refills at least this fast.
+            full = max(remaining + 1.0, self.window_tokens) >= self.ceiling or elapsed > _WINDOW
+            self.rate = max(seen, known) if full or seen > known else 0.7 * known + 0.3 * seen
+        self.window_at, self.window_tokens, self.window_writes = now, remaining, 0
 
 
 class Pacer:
@@ -67,20 +109,7 @@ class Pacer:
 
     def answered(self, subscription: str, remaining: int) -> None:
         """Note how many writes are left after one was answered."""
-        now, bucket = self._clock(), self._bucket(subscription)
-        bucket.ceiling = max(bucket.ceiling, remaining + 1.0)
-        bucket.window_writes += 1
-        elapsed = now - bucket.window_at
-        if elapsed >= 1.0:
-            gained = remaining - bucket.window_tokens + bucket.window_writes
-            if gained > 0:
-                seen = gained / elapsed
-                known = bucket.rate or seen
-                # A bucket that was full at either end, or was left alone for long, refills at least this fast.
-                full = max(remaining + 1.0, bucket.window_tokens) >= bucket.ceiling
-                bucket.rate = max(seen, known) if full or elapsed > 10 or seen > known else 0.7 * known + 0.3 * seen
-            bucket.window_at, bucket.window_tokens, bucket.window_writes = now, remaining, 0
-        bucket.tokens, bucket.at = remaining, now
+        self._bucket(subscription).learn(self._clock(), remaining)
 
     def throttled(self, subscription: str, retry_after: float) -> None:
         """Note that Resource Manager refused a write and asked to wait."""
@@ -100,10 +129,12 @@ class Pacer:
         """
         now, bucket = self._clock(), self._bucket(subscription)
         refilled = bucket.tokens + bucket.refill * (now - bucket.at)
-        left = min(refilled, max(bucket.ceiling, bucket.tokens)) - bucket.reserved
+        # What is under way elsewhere is as much for each of ours as it was of late.
+        left = min(refilled, max(bucket.ceiling, bucket.tokens)) - bucket.reserved * bucket.share
         # An expensive request must not wait for more than the bucket ever holds.
-        if now < bucket.closed_until or left < min(cost + _MARGIN, bucket.ceiling):
-            opens = max(now + max(0.0, cost + _MARGIN - left) / bucket.refill, bucket.closed_until)
+        needed = min(cost * bucket.share + _MARGIN, bucket.ceiling)
+        if now < bucket.closed_until or left < needed:
+            opens = max(now + max(0.0, needed - left) / bucket.refill, bucket.closed_until)
             raise self._not_now(subscription, bucket, cost, now, opens, has_turn=has_turn)
         bucket.reserved += cost
         try:
@@ -115,14 +146,20 @@ class Pacer:
         self, subscription: str, bucket: _Bucket, cost: int, now: float, opens: float, *, has_turn: bool
     ) -> OutOfBudget:
         text = f"The writes of subscription {subscription} are spent for the moment."
-        if has_turn:
-            return OutOfBudget(text, max(1.0, opens - now), has_turn=True)
         if bucket.rate is None:
             # Nothing is known of the refill yet: the next answers will tell.
-            return OutOfBudget(text, max(1.0, bucket.closed_until - now), has_turn=False)
+            return OutOfBudget(text, max(1.0, bucket.closed_until - now), has_turn=has_turn)
         # One after another, each at the moment when the refill will have reached it.
-        turn = max(bucket.next_slot + cost / bucket.refill, opens)
+        step = cost / bucket.refill
+        if has_turn:
+            # It goes before those whose turns are still to come.
+            bucket.late_turn = max(bucket.late_turn + step, opens)
+            return OutOfBudget(text, max(1.0, bucket.late_turn - now), has_turn=True)
+        turn = max(bucket.next_turn + step, opens)
         if turn - now > max(_LOOKAHEAD, bucket.closed_until - now):
-            return OutOfBudget(text, max(_LOOKAHEAD, bucket.closed_until - now), has_turn=False)
-        bucket.next_slot = turn
+            # They come back one after another, too: all at once, they would leave a gap behind them.
+            bucket.far_turn = max(bucket.far_turn + step, turn)
+            again = min(_EARLY * (bucket.far_turn - now), _LOOKAHEAD)
+            return OutOfBudget(text, max(again, bucket.closed_until - now), has_turn=False)
+        bucket.next_turn = turn
         return OutOfBudget(text, turn - now, has_turn=True)

@@ -21,7 +21,7 @@ _quiet.disabled = True
 
 def _client_options() -> dict[str, Any]:
     # Three quick retries, like the .NET client; the Python client would wait fifteen seconds before the first.
-    return {"logger": _quiet, "initial_backoff": 1, "increment_base": 2, "retry_total": 3}
+    return {"logger": _quiet, "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1, "retry_total": 3}
 
 
 class MissingConnectionError(Exception):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -23,16 +26,23 @@ class Arm:
     def clock(self) -> float:
         return self.now
 
-    def write(self, pacer: Pacer, subscription: str = SUBSCRIPTION) -> None:
+    def take(self) -> int:
         self._tokens = min(self._burst, self._tokens + (self.now - self._at) * self._per_second)
         self._at = self.now
         if self._tokens < 1:
             self.refused += 1
-            pacer.throttled(subscription, 1.0)
-            return
+            return 0
         self._tokens -= 1
         self.written += 1
-        pacer.answered(subscription, int(self._tokens))
+        return int(self._tokens)
+
+    def write(self, pacer: Pacer, subscription: str = SUBSCRIPTION) -> None:
+        refused = self.refused
+        left = self.take()
+        if self.refused > refused:
+            pacer.throttled(subscription, 1.0)
+        else:
+            pacer.answered(subscription, left)
 
 
 def drain(arm: Arm, pacer: Pacer, count: int, *, seconds: float = 0.05) -> float:
@@ -78,6 +88,48 @@ def test_bucket_that_others_empty_too_is_followed_at_what_they_leave() -> None:
         drain(arm, pacer, 4, seconds=0.01)
         arm.now += 0.5
     assert arm.refused <= arm.written * 0.05
+
+
+@pytest.mark.parametrize("instances", [2, 4])
+def test_instances_that_share_a_bucket_are_hardly_ever_refused(instances: int) -> None:
+    arm = Arm(200, 10)
+    pacers = [Pacer(arm.clock) for _ in range(instances)]
+    events: list[tuple[float, int, str, Any]] = []
+    order = itertools.count()
+
+    def later(seconds: float, what: str, about: Any) -> None:
+        heapq.heappush(events, (arm.now + seconds, next(order), what, about))
+
+    waiting = [False] * 600
+    # An instance does twelve writes at a time.
+    free = [instance for _ in range(12) for instance in range(instances)]
+    while arm.written < 600:
+        while waiting and free:
+            instance, has_turn, held = free.pop(), waiting.pop(), ExitStack()
+            try:
+                held.enter_context(pacers[instance].permit(SUBSCRIPTION, has_turn=has_turn))
+                later(0.2, "arrives", (instance, held))
+            except OutOfBudget as error:
+                later(math.ceil(error.retry_after or 0), "comes back", error.has_turn)
+                later(0.05, "is free", instance)
+        arm.now, _, what, about = heapq.heappop(events)
+        if what == "comes back":
+            waiting.append(about)
+        elif what == "is free":
+            free.append(about)
+        elif what == "arrives":
+            refused = arm.refused
+            later(0.2, "is answered", (*about, arm.take(), arm.refused > refused))
+        else:
+            instance, held, left, refused_it = about
+            held.close()
+            free.append(instance)
+            if refused_it:
+                pacers[instance].throttled(SUBSCRIPTION, 1.0)
+                later(1, "comes back", False)
+            else:
+                pacers[instance].answered(SUBSCRIPTION, left)
+    assert arm.refused <= 0.03 * arm.written
 
 
 def test_refusal_closes_the_subscription_for_as_long_as_was_asked_and_no_other() -> None:
