@@ -93,6 +93,7 @@ INVOCATIONS: dict[str, Callable[[Worker], Awaitable[Reply]]] = {
     "fan_out_requested": lambda w: w.queue("fan_out_requested", json.dumps(fan_out())),
     "rebuild_requested": lambda w: w.queue("rebuild_requested", json.dumps(rebuild_request())),
     "run_followed": lambda w: w.queue("run_followed", json.dumps(run_check())),
+    "queues_watched": lambda w: w.timer("queues_watched"),
     "start_run": lambda w: w.http("start_run", "/api/registries/myregistry/runs", ONE_REGISTRY),
     "start_fleet": lambda w: w.http("start_fleet", "/api/runs"),
     "replay": lambda w: w.http("replay", "/api/rebuilds/replay"),

@@ -52,6 +52,7 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     "show_registry": http("GET", "registries/{registry}"),
     "show_run": http("GET", "registries/{registry}/runs/{runId}"),
     "show_log": http("GET", "registries/{registry}/runs/{runId}/logs"),
+    "queues_watched": [{"type": "timerTrigger", "direction": "IN", "name": "timer", "schedule": "0 */5 * * * *"}],
 }
 
 

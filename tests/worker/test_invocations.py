@@ -140,3 +140,26 @@ async def test_request_with_a_bad_body_gets_a_problem_that_names_the_field(
     assert reply.json.get("field", "") == field
     assert field in reply.json["detail"]
     assert reply.outputs == {}
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_message_carries_the_trace_of_its_event_when_telemetry_is_on(settings: dict[str, str]) -> None:
+    with Worker(settings | {"PYTHON_ENABLE_OPENTELEMETRY": "true"}) as worker:
+        replies = [await worker.event_grid("base_image_pushed", image_pushed(), TRACE) for _ in range(2)]
+        other = await worker.event_grid("base_image_pushed", image_pushed())
+    assert [json.loads(reply.messages[0])["traceparent"] for reply in replies] == [TRACE, TRACE]
+    assert TRACE not in other.messages[0]
+
+
+async def test_message_carries_no_trace_when_telemetry_is_off(cut_off: Worker) -> None:
+    (message,) = (await cut_off.event_grid("base_image_pushed", image_pushed(), TRACE)).messages
+    assert "traceparent" not in json.loads(message)
+
+
+async def test_queues_are_watched(cut_off: Worker, queues: Queues) -> None:
+    await cut_off.queue("rebuild_requested", "nonsense")
+    reply = await cut_off.timer("queues_watched")
+    assert reply.error == ""
+    assert "messages wait for somebody to look at them queue=rebuild-requests-poison messages=1" in reply.log

@@ -132,9 +132,14 @@ class Worker:
         """Return the addresses that the process has looked up or connected to."""
         return list(self._call(process.connections))
 
-    async def event_grid(self, name: str, event: Mapping[str, Any]) -> Reply:
-        """Deliver an event, which is never more than one at a time."""
-        return await self._invoke(name, protos.TypedData(json=json.dumps(event)))
+    async def event_grid(self, name: str, event: Mapping[str, Any], trace_parent: str = "") -> Reply:
+        """Deliver an event, which is never more than one at a time; the trace is a new one if none is given."""
+        return await self._invoke(name, protos.TypedData(json=json.dumps(event)), trace_parent=trace_parent)
+
+    async def timer(self, name: str) -> Reply:
+        """Let a timer fire for the first time."""
+        state = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
+        return await self._invoke(name, protos.TypedData(json=json.dumps(state)))
 
     async def queue(self, name: str, body: str | bytes) -> Reply:
         """Deliver a message, decoded from base64, with the metadata of its first delivery; bytes if it is no text."""
@@ -181,7 +186,11 @@ class Worker:
         return await self._invoke(name, protos.TypedData(http=request))
 
     async def _invoke(
-        self, name: str, data: protos.TypedData, metadata: Mapping[str, protos.TypedData] | None = None
+        self,
+        name: str,
+        data: protos.TypedData,
+        metadata: Mapping[str, protos.TypedData] | None = None,
+        trace_parent: str = "",
     ) -> Reply:
         function = self.functions[name]
         (trigger,) = (b["name"] for b in self.bindings(name) if b["type"].lower().endswith("trigger"))
@@ -190,7 +199,7 @@ class Worker:
             function_id=function.function_id,
             input_data=[protos.ParameterBinding(trigger, data)],
             trigger_metadata=dict(metadata or {}),
-            trace_context=protos.RpcTraceContext(f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"),
+            trace_context=protos.RpcTraceContext(trace_parent or f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"),
         )
         response, lines = await asyncio.wrap_future(self._executor.submit(process.invoke, request))
         assert response.invocation_id == request.invocation_id
