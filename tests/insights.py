@@ -75,7 +75,7 @@ class Insights:
     def metric(self, name: str, **dimensions: str) -> float:
         """Return the sum of a metric over all exports, for these dimensions."""
         return sum(
-            point["value"]
+            float(point["value"])
             for _, data in self.of("Metric")
             for point in data["metrics"]
             if point["name"] == name and dimensions.items() <= data.get("properties", {}).items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -40,12 +41,13 @@ async def test_push_can_be_followed_in_one_trace_from_its_event_to_the_end_of_it
     assert ended["groundswell.run_id"] == run["runId"]
     assert (ended["groundswell.registry"], ended["groundswell.task"]) == (TEAM, "helloworldtask")
     for function in ("base_image_pushed", "fan_out_requested", "rebuild_requested", "run_followed"):
-        assert trace in [operation for operation, _ in await eventually(lambda f=function: insights.spans(f))], function
+        found = await eventually(partial(insights.spans, function))
+        assert trace in [operation for operation, _ in found], function
     journal = company.world.azure.journal.since(caller=company.world.app.name, operation=".*/scheduleRun/action")
     assert [entry["traceparent"].split("-")[1] for entry in journal] == [trace]
     for sentence in ("base image pushed", "rebuilds asked for", "rebuild handled", "run ended"):
-        operations = [operation for operation, _ in await eventually(lambda s=sentence: insights.traces(s))]
-        assert trace in operations, sentence
+        found = await eventually(partial(insights.traces, sentence))
+        assert trace in [operation for operation, _ in found], sentence
     ((_, fields),) = insights.traces("run ended")
     assert fields["groundswell.run_id"] == run["runId"]
 
