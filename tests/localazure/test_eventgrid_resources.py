@@ -290,6 +290,20 @@ async def test_a_site_is_an_arm_resource_and_answers_at_its_own_host_name(grid: 
     assert hook.handshakes[0][0]["host"] == "myapp.azurewebsites.net"
 
 
+async def test_keys_of_a_site_are_told_to_those_who_may_list_them(
+    azure: Azure, grid: Grid, session: aiohttp.ClientSession
+) -> None:
+    site = {"resourceId": SITE, "url": "http://127.0.0.1:9", "functionKey": "for callers", "eventGridKey": "for events"}
+    good(await grid.owner.control("POST", "/sites", site), 201)
+    path = f"{SITE}/host/default/listkeys"
+    keys = good(await grid.owner.arm("POST", path, api_version="2024-04-01")).body
+    assert keys["functionKeys"] == {"default": "for callers"}
+    assert keys["systemKeys"] == {"eventgrid_extension": "for events"}
+    assert "for callers" not in (await grid.owner.arm("GET", SITE, api_version="2024-04-01")).text
+    stranger = Client(azure, azure.identity.create_app("stranger"), session)
+    assert (await stranger.arm("POST", path, api_version="2024-04-01")).status == 403
+
+
 async def test_a_webhook_can_be_an_apps_own_https_address(grid: Grid, hook: Webhook) -> None:
     await register(grid.owner, f"http://127.0.0.1:{hook.port}")
     good(await grid.subscribe("https://myapp.azurewebsites.net/api/hook?code=1"), 201)
