@@ -433,3 +433,19 @@ async def test_push_whose_event_was_lost_is_made_up_for_on_request(world: World)
     await deliver_push(world, lost)
     await work_off(world)
     assert len(await built(world)) == 2
+
+
+async def test_grant_on_a_registry_that_moved_is_given_again(world: World) -> None:
+    mode = {"roleAssignmentMode": "AbacRepositoryPermissions"}
+    await world.create_registry(TEAM, tags=OPTED_IN, properties=mode)
+    await push(world, "one")
+    await work_off(world)
+    await world.arm("PUT", f"{GROUP}-2", {"location": "eastus"}, api_version="2024-11-01")
+    moved = await move(world, TEAM, f"{GROUP}-2")
+    before = world.azure.journal.last
+    await deliver_change(world, moved)
+    await push(world, "two")
+    await work_off(world)
+    assert world.app_writes(before) == ["PUT Microsoft.Authorization/roleAssignments/write"]
+    shown = await operations.show_registry(world.services, TEAM)
+    assert [run["status"] for run in shown["runs"]] == ["Succeeded"] * 2
