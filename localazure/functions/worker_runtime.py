@@ -49,8 +49,8 @@ class RuntimeWorker:
         self._native: Any = importlib.import_module("azure_functions_runtime.native_invocation")
         self.name = f"azure-functions-runtime {importlib.import_module('azure_functions_runtime.version').VERSION}"
         self._ids: dict[str, str] = {}
-        # The package logs its own steps and each failure; the host says the same in one line.
-        logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
+        # The package logs its own steps; the host says the same in one line.
+        logging.getLogger("azure.functions").setLevel(logging.ERROR)
         self._runtime.start_threadpool_executor()
 
     async def index(self, app_dir: Path) -> list[Function]:
@@ -63,6 +63,8 @@ class RuntimeWorker:
                 properties={"host": "127.0.0.1", "protos": _MESSAGES},
             )
         )
+        # Only here it says that telemetry cannot be configured; the host names each failure of a function itself.
+        logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
         if response.result.status != _StatusResult.Success:
             raise IndexingError(response.result.exception.message, response.result.exception.stack_trace)
         metadata = await self._runtime.functions_metadata_request(None)
