@@ -17,6 +17,8 @@ PYTHON_PACKAGES := $(VENV)/.installed
 NODE_PACKAGES := node_modules/.installed
 CONFORMANCE_VENV := .venv-conformance
 CLIENTS := $(CONFORMANCE_VENV)/.installed
+SECURITY_VENV := .venv-security
+POLICIES := $(SECURITY_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -110,6 +112,11 @@ check-workflows: $(PYTHON_PACKAGES)
 	@$(STAGE) "schema of workflows" $(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(STAGE) "schema of dependabot.yml" $(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
+# checkov and azure-functions-doctor, beside the project: they pin other packages than the app does.
+.PHONY: check-security
+check-security: $(PYTHON_PACKAGES) $(POLICIES) ## Check infra/ and the app by policies that others wrote
+	@$(STAGE) "security policies" $(PY) -m scripts.check_security $(SECURITY_VENV)/bin
+
 .PHONY: format
 format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the linter
 	@$(PY) -m ruff format
@@ -118,7 +125,7 @@ format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the li
 .PHONY: requirements
 requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned requirements*.txt (UPGRADE=1: newest versions)
 	@$(STAGE) "uv" $(PY) -m pip install "uv==$(UV_VERSION)"
-	@for name in requirements requirements-dev conformance/requirements; do \
+	@for name in requirements requirements-dev conformance/requirements scripts/infra/requirements; do \
 	    $(STAGE) "$$name.txt" $(PY) -m uv pip compile $$name.in --output-file $$name.txt $(if $(UPGRADE),--upgrade) \
 	        --universal --python-version 3.11 --annotation-style line --custom-compile-command "make requirements" \
 	        --no-emit-index-url --no-emit-find-links || exit; \
@@ -154,4 +161,10 @@ $(NODE_PACKAGES): package.json package-lock.json
 $(CLIENTS): conformance/requirements.txt | $(PY)
 	@$(STAGE) "virtual environment $(CONFORMANCE_VENV)" $(PY) -m venv $(CONFORMANCE_VENV)
 	@$(STAGE) "Azure CLI" $(CONFORMANCE_VENV)/bin/python -m pip install --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(POLICIES): scripts/infra/requirements.txt | $(PY)
+	@$(STAGE) "virtual environment $(SECURITY_VENV)" $(PY) -m venv $(SECURITY_VENV)
+	@$(STAGE) "checkov and azure-functions-doctor" $(SECURITY_VENV)/bin/python -m pip install \
+	    --disable-pip-version-check --requirement $<
 	@touch $@

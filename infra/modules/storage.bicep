@@ -23,6 +23,8 @@ var deploymentContainer = 'deployments'
 var deadLetterContainer = loadJsonContent('../event-subscriptions.json').deadLetter.container
 
 module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
+  // checkov:skip=CKV_AZURE_35: Deny with private networking; without it, only identities with a role open anything
+  // checkov:skip=CKV_AZURE_206: replication is the operator's choice (storageSku); what could be lost is history
   name: 'storage-account'
   params: {
     name: name
