@@ -1,7 +1,8 @@
-"""A small infra/ in which everything agrees, beside the project's own JSON files and documents, for tests to break."""
+"""A small infra/ in which everything agrees, beside the project's own JSON files, for tests to break."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def write(root: Path) -> None:
         path.write_text(text)
     for name in ("app-roles", "app-settings", "event-subscriptions"):
         shutil.copy(ROOT / "infra" / f"{name}.json", root / "infra")
-    for name in ("README.md", "host.json", "local.settings.sample.json"):
+    for name in ("host.json", "local.settings.sample.json"):
         shutil.copy(ROOT / name, root)
-    shutil.copytree(ROOT / "docs", root / "docs")
+    (root / "README.md").write_text(readme())
+
+
+def readme() -> str:
+    """Return a document with the table of settings."""
+    rows = ["Settings", "", "| setting | default | meaning |", "|---|---|---|"]
+    for setting in json.loads((ROOT / "infra" / "app-settings.json").read_text())["settings"]:
+        default = f"`{setting['default']}`" if setting.get("default") else ""
+        rows.append(f"| `{setting['name']}` | {'*required*' if setting['required'] else default} | … |")
+    return "\n".join([*rows, "", "The end."])
