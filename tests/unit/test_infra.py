@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts import check_infra
+from scripts import check_infra, update_known
 from scripts.infra import events
 from tests.unit import infra_sample
 
@@ -211,3 +211,32 @@ def test_queue_that_is_not_in_the_messages_module_is_found(project: Path, queues
     code = dataclasses.replace(events.indexed(), queues=frozenset(queues))
     found = list(check_infra.findings(project, code))
     assert any(line.startswith("handlers: queue ") for line in found), found
+
+
+TYPES = [
+    {"$type": "StringType"},
+    {"$type": "StringLiteralType", "value": "Blob"},
+    {"$type": "StringLiteralType", "value": "Queue"},
+    {"$type": "UnionType", "elements": [{"$ref": "#/1"}, {"$ref": "#/2"}]},
+    {"$type": "UnionType", "elements": [{"$ref": "#/1"}, {"$ref": "#/0"}]},
+    {"$type": "ObjectType", "properties": {"kind": {"type": {"$ref": "#/1"}, "flags": 1},
+                                           "container": {"type": {"$ref": "#/0"}, "flags": 1}}},
+    {"$type": "DiscriminatedObjectType", "discriminator": "kind", "elements": {"Blob": {"$ref": "#/5"}},
+     "baseProperties": {"note": {"type": {"$ref": "#/0"}, "flags": 0}}},
+    {"$type": "ArrayType", "itemType": {"$ref": "#/6"}},
+    {"$type": "ObjectType", "properties": {}, "additionalProperties": {"$ref": "#/0"}},
+    {"$type": "ObjectType", "properties": {
+        "name": {"type": {"$ref": "#/0"}, "flags": 9}, "id": {"type": {"$ref": "#/0"}, "flags": 10},
+        "closed": {"type": {"$ref": "#/3"}, "flags": 0}, "open": {"type": {"$ref": "#/4"}, "flags": 0},
+        "targets": {"type": {"$ref": "#/7"}, "flags": 0}, "tags": {"type": {"$ref": "#/8"}, "flags": 0}}},
+    {"$type": "ResourceType", "name": "Microsoft.Sample/things@2026-01-01", "body": {"$ref": "#/9"}},
+]  # fmt: skip
+
+
+def test_published_type_is_read_without_what_nobody_can_set() -> None:
+    types = update_known.Types(json.dumps(TYPES))
+    assert types.resource("microsoft.sample/Things@2026-01-01") == {
+        "name!": None, "closed": ["Blob", "Queue"], "open": None, "tags": None,
+        "targets": {"kind!": ["Blob"], "note": None, "container": None},
+    }  # fmt: skip
+    assert types.resource("Microsoft.Sample/things@2025-01-01") is None
