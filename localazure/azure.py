@@ -19,6 +19,7 @@ from localazure.arm import (
     operations,
     registries,
     runs,
+    tags,
     tasks,
     topictypes,
 )
@@ -87,6 +88,7 @@ class Azure:
         identities.register(self)
         registries.register(self)
         moves.register(self)
+        tags.register(self)
         tasks.register(self)
         self.registries = RegistryService(self)
         self.blobs = Blobs(self)

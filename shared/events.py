@@ -41,6 +41,10 @@ _RESOURCE_EVENTS = {
     SystemEventNames.ResourceWriteSuccessEventName.value.lower(): f"{REGISTRY_TYPE}/write".lower(),
     SystemEventNames.ResourceDeleteSuccessEventName.value.lower(): f"{REGISTRY_TYPE}/delete".lower(),
 }
+# Tags that the portal or `az tag` changes are written by an operation of their own, on a resource below the registry:
+# https://learn.microsoft.com/rest/api/resources/tags/update-at-scope
+_TAGS_WRITTEN = "Microsoft.Resources/tags/write".lower()
+_TAGS = re.compile(r"(?i)/providers/Microsoft\.Resources/tags/default\Z")
 
 
 class Reason(StrEnum):
@@ -141,7 +145,7 @@ def _pushed_image(event_id: str, target: Mapping[str, Any], pushed_at: datetime 
 
 
 def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -> RegistryChanged | Ignored:
-    """Decide whether a subscription event is the write or the deletion of a registry itself.
+    """Decide whether a subscription event is the write or the deletion of a registry itself, or of its tags.
 
     Writes of children (tasks, webhooks), runs and role assignments raise the same event types, this app's own
     writes among them, so the operation name is compared in full.
@@ -155,10 +159,15 @@ def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -
     operation = data.get("operationName")
     if not isinstance(operation, str):
         return Ignored(Reason.MALFORMED, "data.operationName is missing")
-    if operation.lower() != wanted:
+    tagged = operation.lower() == _TAGS_WRITTEN and wanted.endswith("/write")
+    if operation.lower() != wanted and not tagged:
         return Ignored(Reason.OTHER_OPERATION, operation)
     resource = data.get("resourceUri") or event.get("subject")
+    if tagged and isinstance(resource, str):
+        resource = _TAGS.sub("", resource)
     registry = _registry_id(resource)
+    if registry is None and tagged:
+        return Ignored(Reason.OTHER_OPERATION, f"{operation} of another resource")
     if registry is None:
         return Ignored(Reason.MALFORMED, "data.resourceUri is not the id of a registry")
     if registry["subscription"].lower() not in {s.lower() for s in subscriptions}:

@@ -69,6 +69,16 @@ async def test_registry_that_opts_in_later_is_onboarded_by_the_tag(company: Comp
     await company.ready()
 
 
+async def test_registry_that_opts_in_in_the_portal_is_onboarded_by_the_tag(company: Company) -> None:
+    """The portal and `az tag` do not write the registry, but its tags."""
+    await company.world.create_registry(TEAM)
+    await company.logged("reason=not-selected")
+    tags = f"{registry_id(TEAM)}/providers/Microsoft.Resources/tags/default"
+    change = {"operation": "Merge", "properties": {"tags": OPTED_IN}}
+    await company.world.arm("PATCH", tags, change, api_version="2024-11-01")
+    await company.ready()
+
+
 async def test_deleted_registry_is_recorded(company: Company) -> None:
     await company.world.create_registry(TEAM, tags=OPTED_IN)
     await company.ready()

@@ -18,6 +18,7 @@ SUBSCRIPTION_EVENTS = [
     "registry_created",
     "registry_updated",
     "registry_deleted",
+    "registry_tagged",
     "registry_written_in_other_casing",
     "registry_created_in_other_subscription",
     "task_written",
@@ -60,6 +61,25 @@ def test_event_that_is_not_about_a_registry_of_ours_is_ignored_with_its_reason(
     name: str, reason: Reason, told: str
 ) -> None:
     assert registry_changed(event(name), OURS) == Ignored(reason, told)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["", "/providers/Microsoft.Resources/tags/default", "/PROVIDERS/microsoft.resources/Tags/Default"]
+)
+def test_tags_of_a_registry_count_as_the_registry(suffix: str) -> None:
+    tagged = replaced(event("registry_tagged"), "data.resourceUri", registry_id("myregistry") + suffix)
+
+    assert registry_changed(tagged, OURS) == RegistryChanged(tagged["id"], registry_id("myregistry"), deleted=False)
+
+
+@pytest.mark.parametrize("resource", ["/tasks/helloworldtask", "/providers/Microsoft.Resources/tags/other"])
+def test_tags_of_something_else_are_of_no_concern(resource: str) -> None:
+    uri = f"{registry_id('myregistry')}{resource}/providers/Microsoft.Resources/tags/default"
+    tagged = replaced(event("registry_tagged"), "data.resourceUri", uri)
+
+    assert registry_changed(tagged, OURS) == Ignored(
+        Reason.OTHER_OPERATION, "Microsoft.Resources/tags/write of another resource"
+    )
 
 
 def test_push_is_no_event_of_a_subscription() -> None:

@@ -106,7 +106,7 @@ async def test_real_payloads_are_understood_and_their_personal_data_never_logged
                 acted_on.add((function, path.stem))
     images = ["", "_cloudevents", "_index", "_regional_endpoint", "_replica", "_v1"]
     images += ["_without_digest", "_without_media_type", "_without_request"]
-    registries = ["created", "updated", "written_in_other_casing"]
+    registries = ["created", "tagged", "updated", "written_in_other_casing"]
     assert acted_on == {
         *(("base_image_pushed", f"image_pushed{name}") for name in images),
         *(("team_registry_changed", f"registry_{name}") for name in registries),
