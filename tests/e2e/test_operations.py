@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,11 @@ async def test_rebuilds_wait_while_their_function_is_disabled_and_then_only_the_
     async with groundswell(team, **{"AzureWebJobs.rebuild_requested.Disabled": "true"}):
         for number, text in enumerate(("two", "three"), start=1):
             digest = await team.push(text)
-            await eventually(lambda number=number: asked(team, number))
+            await eventually(partial(asked, team, number))
         assert len(await team.runs()) == 1
     async with groundswell(team) as company:
         await company.runs_ended(2)
-        await eventually(lambda: asked(team, 0))
+        await eventually(partial(asked, team, 0))
     assert (await built(team))[1:] == [digest]
 
 
