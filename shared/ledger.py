@@ -199,6 +199,13 @@ class Ledger:
             else:
                 await self._change(_delete(turn), *([_delete(held)] if held else []))
 
+    async def reopen(self, build: Build, run_id: str) -> None:
+        """Let a build be asked for anew whose latest run came to nothing."""
+        with self._doing("reopen a build"):
+            held = await self._get(build.registry, _build_key(build))
+            if held and _of(build, held) and held["runId"] == run_id:
+                await self._change(_delete(held))
+
     async def ended(
         self, build: Build, run_id: str, status: str, reason: str, at: datetime, *, repeated: bool = False
     ) -> None:

@@ -10,7 +10,7 @@ from azure.mgmt.core.tools import parse_resource_id
 
 from shared import desired, telemetry
 from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected, PermanentError, TemporaryError
-from shared.images import BaseImage
+from shared.images import BaseImage, is_digest
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
 from shared.messages import (
@@ -137,12 +137,23 @@ async def run_target(services: Services, target: Target, request: RebuildRequest
         if run_id is None and image and await _is_superseded(services, image, request.pushed_at):
             return Outcome(Decision.SUPERSEDED, f"something newer was pushed as {image.name}")
     repeated = request.cause is Cause.RETRY
+    if image and await _repeats_what_is_superseded(services, request, image):
+        # What is newer has a run of its own. Should this content come back, it is still to be built.
+        await services.ledger.reopen(_build(target, request, image), request.replaces)
+        return Outcome(Decision.SUPERSEDED, f"something newer was pushed as {image.name}")
     applied = None if repeated else await settled(services, target)
     if request.cause is Cause.MANUAL and not request.event_id:
         # Somebody waits for it.
         return await _apply(services, target, request, image, applied)
     with services.pacer.permit(target.team.subscription, 1 if applied else _FULL_COST, has_turn=request.has_turn):
         return await _apply(services, target, request, image, applied)
+
+
+async def _repeats_what_is_superseded(services: Services, request: RebuildRequest, image: BaseImage) -> bool:
+    if request.cause is not Cause.RETRY or not is_digest(request.build):
+        return False
+    # If no push asked for the failed run, its content is what the tag pointed to when it was started.
+    return await _is_superseded(services, image, request.pushed_at or request.refused_since)
 
 
 async def _is_superseded(services: Services, image: BaseImage, pushed_at: datetime | None) -> bool:
@@ -258,7 +269,9 @@ async def _record(
     """See to it that a run is followed, then record it: in this order, so that no run on record goes unwatched."""
     now = services.now()
     if follow:
-        check = RunCheck(request=request, run_id=run_id, build=claim.build.key, created=target.team.created,
+        # Should it be repeated, then with the content that it was started for.
+        started = request.model_copy(update={"image": Image.of(claim.build.image) if claim.build.image else None})
+        check = RunCheck(request=started, run_id=run_id, build=claim.build.key, created=target.team.created,
                          scheduled_at=now)  # fmt: skip
         await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
     await services.ledger.schedule(claim.build, run_id, request, now)

@@ -10,6 +10,7 @@ import pytest
 from shared import work
 from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
 from tests.functions_host import eventually
+from tests.integration import company_life
 from tests.integration.world import BASE, IMAGE, OPTED_IN, ROLES, SYSTEM_ASSIGNED, TEAM, World, registry_id
 
 REPOSITORY, TAG = IMAGE.split(":")
@@ -139,6 +140,31 @@ async def test_run_that_was_too_early_for_its_grant_is_repeated_until_it_works(w
     assert second["status"] == "Succeeded"
     (build,) = await world.ledger("build|")
     assert (build["runId"], build["status"]) == (second["runId"], "Succeeded")
+
+
+async def test_run_that_was_too_early_is_not_repeated_once_something_newer_was_pushed(world: World) -> None:
+    world.azure.rbac.delay = timedelta(minutes=5)
+    await company_life.push(world, "one")
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    # The content of its first run is not named by the request: it is what the tag points to when the run is started.
+    await company_life.deliver_change(world, registry_id(TEAM))
+    (first,) = await world.take(REBUILD_REQUESTS)
+    await work.rebuild_requested(world.services, world.encode(first))
+    await check(world)
+    (retry,) = await world.take(REBUILD_REQUESTS)
+    world.azure.clock.advance(301)
+    await company_life.push(world, "two")
+    await company_life.work_off(world)
+    await world.reconnect()
+    await work.rebuild_requested(world.services, world.encode(retry))
+    await company_life.work_off(world)
+    one, two = await company_life.built(world)
+    assert one != two
+    assert "superseded" in await outcomes(world)
+    # What was never built is built when it comes back.
+    await company_life.push(world, "one")
+    await company_life.work_off(world)
+    assert await company_life.built(world) == [one, two, one]
 
 
 async def test_redelivered_retry_does_not_build_twice(world: World) -> None:
