@@ -1,4 +1,4 @@
-"""Timer: measure the queues."""
+"""Timer: measure what is there while nothing happens."""
 
 import azure.functions as func
 
@@ -7,7 +7,7 @@ blueprint = func.Blueprint()
 
 @blueprint.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
 async def queues_watched(timer: func.TimerRequest) -> None:
-    """Tell how many messages each queue holds."""
+    """Tell how many messages each queue holds, and how long ago the last push was."""
     from shared import operations, services
 
-    await operations.watch_queues(services.current())
+    await operations.watch(services.current())

@@ -32,9 +32,8 @@ param grantPush bool
 param alertEmail string = ''
 
 @minValue(1)
-@maxValue(2)
-@description('Raise an alert when no event arrived for this many days (Azure Monitor looks back two days at most).')
-param daysWithoutEvent int = 2
+@description('Raise an alert when no base image was heard of for this many days.')
+param daysWithoutEvent int = 14
 
 @allowed([
   'Standard_LRS'

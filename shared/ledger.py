@@ -277,6 +277,14 @@ class Ledger:
             row = await self._get(key["PartitionKey"], key["RowKey"])
         return (str(row["digest"]), row["pushedAt"]) if row else None
 
+    async def newest_push(self) -> datetime | None:
+        """Return when a base image was last pushed, or None if no push is on record."""
+        table = await self._table()
+        query = "PartitionKey eq '.images' and RowKey ge 'tag|' and RowKey lt 'tag}'"
+        with self._doing("read the pushes"):
+            pushes = [row["pushedAt"] async for row in table.query_entities(query, select="pushedAt")]
+        return max(pushes, default=None)
+
     async def is_current(self, digest: str) -> bool:
         """Tell whether a digest is the newest one of any tag."""
         query = "PartitionKey eq '.images' and RowKey ge 'tag|' and RowKey lt 'tag}' and digest eq @digest"

@@ -187,14 +187,16 @@ async def replay(services: Services) -> dict[str, int]:
     return {"replayed": replayed, "kept": kept}
 
 
-async def watch_queues(services: Services) -> None:
-    """Tell how long the queues are, and that somebody has to look at what was set aside."""
+async def watch(services: Services) -> None:
+    """Measure the queues and how long ago something was pushed; warn of messages that were set aside."""
     for queue in (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS):
         for name in (queue, f"{queue}-poison"):
             length = await services.queues.length(name)
             telemetry.queue_length(name, length)
             if length and name != queue:
                 log.warning("messages wait for somebody to look at them", queue=name, messages=length)
+    if (newest := await services.ledger.newest_push()) is not None:
+        telemetry.push_age((services.now() - newest).total_seconds())
 
 
 async def show_registry(services: Services, name: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _arm_calls = _meter.create_counter("groundswell.arm.calls", "{call}", "Answers o
 _throttled = _meter.create_counter("groundswell.arm.throttled", "{call}", "Answers 429 of Resource Manager")
 _push_to_run = _meter.create_histogram("groundswell.push_to_run", "s", "From the push of a base image to its run")
 _run_duration = _meter.create_histogram("groundswell.run_duration", "s", "From a run's creation to its end")
+_push_age = _meter.create_gauge("groundswell.push.age", "s", "Since the newest push of a base image")
 _queue_messages = _meter.create_gauge("groundswell.queue.messages", "{message}", "Approximate length of a queue")
 
 
@@ -163,6 +164,11 @@ def arm_call(subscription: str, method: str, status: int) -> None:
     _arm_calls.add(1, {"subscription": subscription, "method": method, "status": str(status)})
     if status == 429:
         _throttled.add(1, {"subscription": subscription})
+
+
+def push_age(seconds: float) -> None:
+    """Set how long ago the newest push of a base image was."""
+    _push_age.set(seconds)
 
 
 def queue_length(queue: str, messages: int) -> None:

@@ -72,17 +72,31 @@ var rules = [
   }
   {
     name: 'no-event'
-    title: 'No event arrived'
-    text: 'Event Grid delivered nothing for as long as this rule looks back. Check the event subscriptions and whether base images are still pushed.'
+    title: 'No event of a push for days'
+    text: 'Nothing was heard of a pushed base image for days. Check the event subscriptions, and whether base images are still pushed.'
     severity: 3
-    query: 'customMetrics | where name == "groundswell.events" | project timestamp'
+    query: 'customMetrics | where name == "groundswell.push.age" | project timestamp, days = valueMax / 86400'
+    column: 'days'
+    aggregation: 'Minimum'
+    dimension: ''
+    operator: 'GreaterThan'
+    threshold: daysWithoutEvent
+    window: 'PT1H'
+    frequency: 'PT1H'
+  }
+  {
+    name: 'silent'
+    title: 'Groundswell is silent'
+    text: 'Its timer runs every five minutes and was not heard of for an hour. Is the app stopped, or can it not start?'
+    severity: 1
+    query: 'customMetrics | where name == "groundswell.queue.messages" | project timestamp'
     column: ''
     aggregation: 'Count'
     dimension: ''
     operator: 'LessThan'
     threshold: 1
-    window: 'P${daysWithoutEvent}D'
-    frequency: 'P1D'
+    window: 'PT1H'
+    frequency: 'PT15M'
   }
 ]
 

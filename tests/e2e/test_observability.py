@@ -90,6 +90,7 @@ async def test_outcomes_are_counted_and_no_secret_is_told(insights: Insights, co
     world.azure.front.faults.clear()
     await run_now(company, "queues_watched")
     await counted("queue.messages", queue="rebuild-requests-poison")
+    await counted("push.age")
 
     started = await company.api("POST", f"/registries/{TEAM}/runs", {"baseImage": IMAGE})
     assert started.status == 202, started.text
