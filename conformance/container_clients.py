@@ -21,7 +21,6 @@ from localazure.registry.manifests import OCI_INDEX
 
 SERVER, OTHER_SERVER = f"{BASE}.azurecr.io", f"{OTHER}.azurecr.io"
 NO_USER = "00000000-0000-0000-0000-000000000000"
-APP = "groundswell"
 SKOPEO, ORAS, HTTP = "skopeo", "oras", "plain HTTP"
 CLIENTS_PYTHON = ROOT / ".venv-conformance" / "bin" / "python"
 ROLE = "/providers/Microsoft.Authorization/roleAssignments/5d0b7b2e-3c1f-4e57-9a51-5a2f0d6c7e01"
@@ -99,7 +98,7 @@ async def play(world: World, report: Report) -> None:
     cloud = world.cloud
     await deployment.create_base(cloud)
     await deployment.create_registry(cloud, OTHER)
-    world.app = await cloud.control("POST", "/apps", {"name": APP})
+    world.app = await deployment.create_app(cloud)
     await deployment.assign_roles(cloud, world.app["principalId"])
     await world.start_host(0)
     await deployment.subscribe(cloud, world.host)
