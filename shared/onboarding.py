@@ -246,6 +246,10 @@ async def _grant(services: Services, target: Target, observed: Observed) -> list
         registry = target.base if grant.scope == target.base.id else target.team
         if await services.arm.grant(grant, registry.subscription, observed.principal_id):
             writes.append(f"grant {grant.role_name} on {registry.name}")
+            if registry is target.team and not target.system_assigned:
+                # Builds of all teams have the fleet's identity.
+                log.warning("every team's builds may push to this registry now; SystemAssigned identities keep them apart",
+                            registry=registry.name)  # fmt: skip
     return writes
 
 

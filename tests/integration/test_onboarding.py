@@ -20,6 +20,7 @@ from tests.integration.world import (
     SYSTEM_ASSIGNED,
     TASKS,
     TEAM,
+    USER_ASSIGNED,
     World,
     deploy,
     registry_id,
@@ -183,6 +184,16 @@ async def test_team_registry_in_abac_mode_lets_its_task_log_in_and_write(world: 
     assert task["properties"]["credentials"]["sourceRegistry"] == {"identity": reference}
     assert roles(await world.assignments(registry_id(TEAM), principal)) == {REPOSITORY_WRITER}
     assert (await ensure(world.services, await target(world))).writes == ()
+
+
+@pytest.mark.parametrize(("identity", "warnings"), [(USER_ASSIGNED, 1), (SYSTEM_ASSIGNED, 0)])
+async def test_log_warns_where_one_identity_for_the_fleet_may_push_to_a_team(
+    world: World, caplog: pytest.LogCaptureFixture, identity: str, warnings: int
+) -> None:
+    world.write_policy(identity)
+    await world.create_registry(TEAM, tags=OPTED_IN, properties=ABAC)
+    await ensure(world.services, await target(world))
+    assert caplog.text.count("every team's builds may push to this registry") == warnings
 
 
 async def test_login_server_with_a_domain_name_label_is_read_from_azure(world: World) -> None:
