@@ -248,7 +248,7 @@ async def _grant(services: Services, target: Target, observed: Observed) -> list
             writes.append(f"grant {grant.role_name} on {registry.name}")
             if registry is target.team and not target.system_assigned:
                 # Builds of all teams have the fleet's identity.
-                log.warning("every team's builds may push to this registry now; SystemAssigned identities keep them apart",
+                log.warning("every team's builds may push to this registry now; system-assigned identities would not",
                             registry=registry.name)  # fmt: skip
     return writes
 
