@@ -39,6 +39,15 @@ class Company:
         runs: list[dict[str, Any]] = await eventually(ended)
         return runs
 
+    async def followed(self, count: int, registry: str = TEAM) -> None:
+        """Wait until so many runs of a registry have ended and Groundswell has recorded how: nothing is under way."""
+        await self.runs_ended(count, registry)
+
+        async def recorded() -> bool:
+            return [row["state"] for row in await self.world.ledger("run|", registry)] == ["ended"] * count
+
+        await eventually(recorded)
+
     def task_writes(self) -> list[dict[str, Any]]:
         """Return the app's writes of tasks, as the journal has them."""
         return list(self.world.azure.journal.since(caller=self.world.app.name, operation=".*/tasks/write"))

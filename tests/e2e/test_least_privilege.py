@@ -147,7 +147,7 @@ async def test_log_is_refused_with_its_reason_when_the_tasks_role_is_missing(com
 async def test_push_without_roles_is_set_aside_and_replayed_when_they_are_back(company: Company) -> None:
     world = company.world
     await prepare(world, LEGACY, LEGACY)
-    await company.runs_ended(1)
+    await company.followed(1)
     await take_away(world, *world.roles)
     await world.push("two")
     line = await company.logged("message set aside")
