@@ -242,28 +242,29 @@ class Player:
         await asyncio.gather(*(life.live(self._handling(i, hands[i])) for i, life in enumerate(lives)))
         for index, life in enumerate(lives):
             if life.ended:
+                for message in hands[index]:
+                    # The host that held it is dead; killing is not failing.
+                    message.dequeued = 0
+                    self.messages.append(message)
                 await self._restart(index)
 
     def _handling(self, index: int, messages: list[Message]) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Return what handles messages and takes each out of the list when it is done with it."""
         services = self.workers[index]
 
         async def handle(message: Message) -> None:
             message.dequeued += 1
             try:
                 await HANDLERS[message.queue](services, message.body)
-            except asyncio.CancelledError:
-                # The host that held it is dead; killing is not failing.
-                message.dequeued = 0
-                self.messages.append(message)
-                raise
             except Exception as error:
                 if not isinstance(error, GroundswellError):
                     self.problems.append(f"step {self.step}: {message.queue}: {error!r}")
                 held = self.poisoned if message.dequeued >= MAX_DEQUEUE_COUNT else self.messages
                 held.append(message)
+            messages.remove(message)
 
         async def handle_all() -> None:
-            await asyncio.gather(*(handle(message) for message in messages))
+            await asyncio.gather(*(handle(message) for message in tuple(messages)))
 
         return handle_all
 
