@@ -6,7 +6,7 @@
 VENV ?= .venv
 PYTHON ?=
 # Test processes side by side; much of a test's time is waiting.
-JOBS ?= 3
+JOBS ?= 4
 # More arguments for pytest or the conformance run, as in: make test ARGS="-k poison --no-cov"
 ARGS ?=
 
@@ -57,7 +57,7 @@ smoke: ## Try a deployment in Azure with a throw-away registry (ARGS=--help tell
 
 .PHONY: test
 test: setup ## Run the tests with coverage
-	@$(PY) -m pytest --cov -n $(JOBS) $(ARGS)
+	@$(PY) -m pytest --cov -n $(JOBS) --dist worksteal $(ARGS)
 
 # The tests under faults in their long form: new scripts each time, a larger fleet, both kinds of identities.
 .PHONY: soak
