@@ -185,5 +185,6 @@ def _patience(root: Path, by_name: Mapping[str, dict[str, Any]]) -> Iterator[str
     host = json.loads((root / "host.json").read_text(encoding="utf-8"))
     hours, minutes, seconds = map(int, host["functionTimeout"].split(":"))
     timeout = timedelta(hours=hours, minutes=minutes, seconds=seconds).total_seconds()
-    if float(by_name["GROUNDSWELL_CLAIM_SECONDS"]["default"]) < timeout:
+    claim = by_name.get("GROUNDSWELL_CLAIM_SECONDS", {})
+    if float(claim.get("value", claim.get("default", timeout))) < timeout:
         yield f"host.json: functionTimeout is longer than GROUNDSWELL_CLAIM_SECONDS in {FILE}"

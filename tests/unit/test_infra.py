@@ -111,6 +111,17 @@ def test_broken_bicep_is_found(project: Path, file: str, old: str, new: str, fin
     assert any(re.search(finding, line) for line in found), found
 
 
+@pytest.mark.parametrize("file", ["app-roles.json", "app-settings.json", "event-subscriptions.json"])
+def test_file_that_nobody_can_read_is_named(project: Path, file: str) -> None:
+    path = project / "infra" / file
+    path.write_text(path.read_text() + "}")
+    (finding,) = check_infra.findings(project)
+    assert finding.startswith(f"infra/{file}: no JSON: ")
+    path.write_text("{}")
+    (finding,) = check_infra.findings(project)
+    assert finding.startswith(f"infra/{file}: lacks the list ")
+
+
 def test_project_without_bicep_is_found(project: Path) -> None:
     for path in (project / "infra").rglob("*.bicep"):
         path.unlink()
@@ -120,6 +131,7 @@ def test_project_without_bicep_is_found(project: Path) -> None:
 @pytest.mark.parametrize(("entry", "changes", "finding"), [
     ("GROUNDSWELL_FOLLOW_RUNS", {"name": "GROUNDSWELL_FOLLOW"}, "GROUNDSWELL_FOLLOW_RUNS of shared/settings.py is mis"),
     ("GROUNDSWELL_FOLLOW_RUNS", {"name": "GROUNDSWELL_FOLLOW"}, "GROUNDSWELL_FOLLOW is not read by shared/settings.py"),
+    ("GROUNDSWELL_CLAIM_SECONDS", {"name": "GROUNDSWELL_CLAIM"}, "GROUNDSWELL_CLAIM_SECONDS of shared/settings.py is mi"),
     ("GROUNDSWELL_CLAIM_SECONDS", {"default": "900"}, "has the default '900', in shared/settings.py it is '600'"),
     ("GROUNDSWELL_SUBSCRIPTIONS", {"required": False}, "GROUNDSWELL_SUBSCRIPTIONS is required by shared/settings.py"),
     ("AzureWebJobsStorage__accountName", {"required": False}, "accountName is required in azure by shared/settings.py"),
