@@ -131,7 +131,7 @@ def test_project_without_bicep_is_found(project: Path) -> None:
 @pytest.mark.parametrize(("entry", "changes", "finding"), [
     ("GROUNDSWELL_FOLLOW_RUNS", {"name": "GROUNDSWELL_FOLLOW"}, "GROUNDSWELL_FOLLOW_RUNS of shared/settings.py is mis"),
     ("GROUNDSWELL_FOLLOW_RUNS", {"name": "GROUNDSWELL_FOLLOW"}, "GROUNDSWELL_FOLLOW is not read by shared/settings.py"),
-    ("GROUNDSWELL_CLAIM_SECONDS", {"name": "GROUNDSWELL_CLAIM"}, "GROUNDSWELL_CLAIM_SECONDS of shared/settings.py is mi"),
+    ("GROUNDSWELL_CLAIM_SECONDS", {"name": "GROUNDSWELL_CLAIM"}, "GROUNDSWELL_CLAIM_SECONDS of shared/settings.py is"),
     ("GROUNDSWELL_CLAIM_SECONDS", {"default": "900"}, "has the default '900', in shared/settings.py it is '600'"),
     ("GROUNDSWELL_SUBSCRIPTIONS", {"required": False}, "GROUNDSWELL_SUBSCRIPTIONS is required by shared/settings.py"),
     ("AzureWebJobsStorage__accountName", {"required": False}, "accountName is required in azure by shared/settings.py"),
