@@ -16,13 +16,13 @@ from shared.images import BaseImage
 from shared.logs import Log
 from shared.messages import (
     FAN_OUTS,
-    GIVE_UP_AFTER,
-    GIVE_UP_ATTEMPTS,
     REBUILD_REQUESTS,
     Cause,
     FanOut,
     Image,
     RebuildRequest,
+    is_given_up,
+    next_delay,
 )
 from shared.policy import Policy, Selection, TaskPolicy, select
 from shared.registries import Registry
@@ -118,15 +118,10 @@ async def _not_due(
 
 
 async def put_back(services: Services, message: FanOut, error: TemporaryError) -> float | None:
-    """Put a fan-out back in the queue after a temporary failure; return the delay in seconds, or None to give up.
-
-    The delay is the one Azure asked for, or grows from 15 s to 10 min. A message may have lain in the queue while the
-    app was stopped, so its age alone is no reason to give up.
-    """
-    if message.attempts >= GIVE_UP_ATTEMPTS and services.now() - message.requested_at > GIVE_UP_AFTER:
+    """Put a fan-out back in the queue after a temporary failure; return the delay in seconds, or None to give up."""
+    if is_given_up(message, services.now()):
         return None
-    grown = min(15.0 * 2 ** min(message.attempts, 6), 600.0)
-    delay = max(1.0, grown if error.retry_after is None else error.retry_after)
+    delay = next_delay(message.attempts, error.retry_after)
     await services.queues.send(FAN_OUTS, message.model_copy(update={"attempts": message.attempts + 1}), delay)
     return delay
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeVar
 
@@ -32,6 +32,19 @@ _REGISTRY_ID = (
     r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/"
     r"[a-z0-9]{5,50}$"
 )
+
+
+def is_given_up(message: RebuildRequest | FanOut, now: datetime) -> bool:
+    """Tell whether a message has failed for so long and so often that it is to be set aside.
+
+    It may have lain in the queue while the app was stopped, so its age alone is no reason.
+    """
+    return message.attempts >= GIVE_UP_ATTEMPTS and now - message.requested_at > GIVE_UP_AFTER
+
+
+def next_delay(attempts: int, asked: float | None) -> float:
+    """Return the seconds after which to try again: what Azure asked for, or from 15 s growing to 10 min."""
+    return max(1.0, min(15.0 * 2 ** min(attempts, 6), 600.0) if asked is None else asked)
 
 
 class Cause(StrEnum):

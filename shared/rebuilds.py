@@ -14,14 +14,14 @@ from shared.images import BaseImage, is_digest
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
 from shared.messages import (
-    GIVE_UP_AFTER,
-    GIVE_UP_ATTEMPTS,
     REBUILD_REQUESTS,
     RUN_CHECKS,
     Cause,
     Image,
     RebuildRequest,
     RunCheck,
+    is_given_up,
+    next_delay,
 )
 from shared.onboarding import Applied, Target, ensure, settled
 from shared.pacing import OutOfBudget
@@ -302,14 +302,12 @@ async def _orphan(services: Services, target: Target, claim: Claim) -> str:
 async def put_back(services: Services, request: RebuildRequest, error: TemporaryError) -> float | None:
     """Put a request back in the queue after a temporary failure; return the delay in seconds, or None to give up.
 
-    The delay is the one Azure asked for, or grows from 15 s to 10 min. A request may have lain in the queue while the
-    app was stopped, so its age alone is no reason to give up, and waiting for its turn never is.
+    Waiting for its turn is no reason to give up.
     """
     waits = isinstance(error, OutOfBudget)
-    if not waits and request.attempts >= GIVE_UP_ATTEMPTS and services.now() - request.requested_at > GIVE_UP_AFTER:
+    if not waits and is_given_up(request, services.now()):
         return None
-    delay = error.retry_after if error.retry_after is not None else min(15.0 * 2 ** min(request.attempts, 6), 600.0)
-    delay = max(1.0, delay)
+    delay = next_delay(request.attempts, error.retry_after)
     if isinstance(error, OutOfBudget):
         change: dict[str, int | bool] = {"waited": request.waited + 1, "has_turn": error.has_turn}
     else:
