@@ -13,6 +13,8 @@ ARGS ?=
 PY := $(VENV)/bin/python
 STAGE := scripts/stage
 UV_VERSION := 0.13.9
+# The compiler that infra/snapshots was made with.
+BICEP_VERSION := 0.49.2
 PYTHON_PACKAGES := $(VENV)/.installed
 NODE_PACKAGES := node_modules/.installed
 CONFORMANCE_VENV := .venv-conformance
@@ -100,9 +102,19 @@ check-imports: $(PYTHON_PACKAGES)
 check-requirements: $(PYTHON_PACKAGES)
 	@$(STAGE) "requirements" $(PY) scripts/check_requirements.py
 
-# Bicep, the JSON that it reads, the code and the documents: without a subscription, and without the Bicep compiler.
+# What infra/ makes, against the code, the documents and what Azure takes; and whether the compiler still says so, where
+# there is one. No subscription is needed.
 check-infra: $(PYTHON_PACKAGES)
-	@$(STAGE) "infra" $(PY) -m scripts.check_infra
+	@$(STAGE) "infra" $(PY) -m pytest tests/unit/test_infra.py --quiet --no-cov -p no:cacheprovider
+	@if command -v bicep >/dev/null; then $(STAGE) "infra, as the Bicep compiler sees it" $(PY) -m scripts.snapshots validate; \
+	    else $(PY) -m scripts.snapshots validate; fi
+
+.PHONY: infra-snapshots bicep-version
+infra-snapshots: $(PYTHON_PACKAGES) ## Evaluate infra/ anew into infra/snapshots, after a change there (needs bicep)
+	@$(STAGE) "snapshots of infra" $(PY) -m scripts.snapshots renew
+
+bicep-version:
+	@echo $(BICEP_VERSION)
 
 check-shell: $(PYTHON_PACKAGES)
 	@$(STAGE) "shell scripts" $(VENV)/bin/shellcheck .ci/run infra/hooks/*.sh scripts/find-python scripts/smoke scripts/stage
@@ -125,7 +137,7 @@ format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the li
 .PHONY: requirements
 requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned requirements*.txt (UPGRADE=1: newest versions)
 	@$(STAGE) "uv" $(PY) -m pip install "uv==$(UV_VERSION)"
-	@for name in requirements requirements-dev conformance/requirements scripts/infra/requirements; do \
+	@for name in requirements requirements-dev conformance/requirements scripts/security/requirements; do \
 	    $(STAGE) "$$name.txt" $(PY) -m uv pip compile $$name.in --output-file $$name.txt $(if $(UPGRADE),--upgrade) \
 	        --universal --python-version 3.11 --annotation-style line --custom-compile-command "make requirements" \
 	        --no-emit-index-url --no-emit-find-links || exit; \
@@ -163,7 +175,7 @@ $(CLIENTS): conformance/requirements.txt | $(PY)
 	@$(STAGE) "Azure CLI" $(CONFORMANCE_VENV)/bin/python -m pip install --disable-pip-version-check --requirement $<
 	@touch $@
 
-$(POLICIES): scripts/infra/requirements.txt | $(PY)
+$(POLICIES): scripts/security/requirements.txt | $(PY)
 	@$(STAGE) "virtual environment $(SECURITY_VENV)" $(PY) -m venv $(SECURITY_VENV)
 	@$(STAGE) "checkov and azure-functions-doctor" $(SECURITY_VENV)/bin/python -m pip install \
 	    --disable-pip-version-check --requirement $<

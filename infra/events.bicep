@@ -3,8 +3,10 @@
 // https://learn.microsoft.com/azure/event-grid/system-topics
 targetScope = 'subscription'
 
+import { subscriptionIds } from 'modules/ids.bicep'
+
 @minLength(1)
-@maxLength(64)
+@maxLength(40)
 @description('Name of the environment, as in main.bicep.')
 param environmentName string
 
@@ -20,8 +22,12 @@ param storageAccountId string
 @description('ARM id of the base registry.')
 param baseRegistryId string
 
+@minLength(36)
 @description('Ids of the team subscriptions, separated by commas.')
 param teamSubscriptionIds string
+
+@description('ARM id of the action group that hears of deliveries that fail.')
+param actionGroupId string
 
 @description('System topics that exist already: ARM id of the source in lower case → ARM id of the topic. Each has a system-assigned identity.')
 param existingTopics object = {}
@@ -30,35 +36,36 @@ var abbreviations = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(functionAppId))
 // Not azd's tag: these resources lie in other groups, which are not azd's to delete.
 var tags = { 'groundswell-environment': environmentName }
-var settings = any(loadJsonContent('event-subscriptions.json'))
+var settings = loadJsonContent('event-subscriptions.json')
 var fromBaseRegistry = filter(settings.subscriptions, wanted => wanted.source == 'baseRegistry')
 var fromTeams = filter(settings.subscriptions, wanted => wanted.source == 'teamSubscriptions')
+var alertPrefix = '${abbreviations.insightsMetricAlerts}${environmentName}'
 var topics = 'Microsoft.EventGrid/systemTopics'
 
 var baseRegistrySubscription = split(baseRegistryId, '/')[2]
 var baseRegistryGroup = split(baseRegistryId, '/')[4]
-var baseTopicExists = contains(existingTopics, toLower(baseRegistryId))
-var newBaseTopicId = '/subscriptions/${baseRegistrySubscription}/resourceGroups/${baseRegistryGroup}/providers/${topics}/${abbreviations.eventGridSystemTopics}${split(baseRegistryId, '/')[8]}'
-var baseTopicId = baseTopicExists ? existingTopics[toLower(baseRegistryId)] : newBaseTopicId
+var existingBaseTopic = existingTopics[?toLower(baseRegistryId)]
+// A registry's name can have 50 characters, as can a topic's.
+var newBaseTopicId = '/subscriptions/${baseRegistrySubscription}/resourceGroups/${baseRegistryGroup}/providers/${topics}/${take('${abbreviations.eventGridSystemTopics}${split(baseRegistryId, '/')[8]}', 50)}'
+var baseTopicId = existingBaseTopic ?? newBaseTopicId
 
 var teamGroup = '${abbreviations.resourcesResourceGroups}${environmentName}-events'
 var teamTopicName = '${abbreviations.eventGridSystemTopics}subscription-${token}'
-var teamSubscriptions = split(toLower(replace(teamSubscriptionIds, ' ', '')), ',')
 var teams = [
-  for id in teamSubscriptions: {
+  for id in subscriptionIds(teamSubscriptionIds): {
     id: id
-    topicExists: contains(existingTopics, '/subscriptions/${id}')
-    topicId: contains(existingTopics, '/subscriptions/${id}') ? existingTopics['/subscriptions/${id}'] : '/subscriptions/${id}/resourceGroups/${teamGroup}/providers/${topics}/${teamTopicName}'
+    isNew: existingTopics[?'/subscriptions/${id}'] == null
+    topicId: existingTopics[?'/subscriptions/${id}'] ?? '/subscriptions/${id}/resourceGroups/${teamGroup}/providers/${topics}/${teamTopicName}'
   }
 ]
-var teamsWithoutTopic = filter(teams, team => !team.topicExists)
+var teamsWithoutTopic = filter(teams, team => team.isNew)
 
 resource baseRegistry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
   name: split(baseRegistryId, '/')[8]
   scope: resourceGroup(baseRegistrySubscription, baseRegistryGroup)
 }
 
-module baseTopic 'modules/system-topic.bicep' = if (!baseTopicExists) {
+module baseTopic 'modules/system-topic.bicep' = if (existingBaseTopic == null) {
   name: 'groundswell-base-topic-${token}'
   scope: resourceGroup(baseRegistrySubscription, baseRegistryGroup)
   params: {
@@ -81,6 +88,9 @@ module baseSubscriptions 'modules/event-subscriptions.bicep' = {
     deadLetterContainer: settings.deadLetter.container
     functionAppId: functionAppId
     storageAccountId: storageAccountId
+    actionGroupId: actionGroupId
+    alertPrefix: alertPrefix
+    tags: tags
   }
   dependsOn: [
     baseTopic
@@ -113,6 +123,9 @@ module teamEventSubscriptions 'modules/event-subscriptions.bicep' = [
       deadLetterContainer: settings.deadLetter.container
       functionAppId: functionAppId
       storageAccountId: storageAccountId
+      actionGroupId: actionGroupId
+      alertPrefix: alertPrefix
+      tags: tags
     }
     dependsOn: [
       teamTopics

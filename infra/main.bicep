@@ -4,9 +4,11 @@
 // See docs/deployment.md.
 targetScope = 'subscription'
 
+import { subscriptionIds } from 'modules/ids.bicep'
+
 @minLength(1)
-@maxLength(64)
-@description('Name of the environment, e.g. prod. Resource names are derived from it.')
+@maxLength(40)
+@description('Name of the environment, e.g. prod. Names of resources and deployments, which have 64 characters at most, are derived from it.')
 param environmentName string
 
 @minLength(1)
@@ -44,12 +46,17 @@ param daysWithoutEvent int = 14
 @description('Replication of the storage account. Losing it loses history only: docs/operations.md.')
 param storageSku string = 'Standard_LRS'
 
+@minValue(0)
+@description('Instances that wait for pushes of base images all the time. They are billed while they wait: docs/costs-and-limits.md.')
+param alwaysReadyInstances int = 0
+
 var abbreviations = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var storageName = '${abbreviations.storageStorageAccounts}${token}'
 
-var roles = any(loadJsonContent('app-roles.json').assignments)
+var roles = loadJsonContent('app-roles.json').assignments
+var teamSubscriptions = join(subscriptionIds(teamSubscriptionIds), ',')
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: '${abbreviations.resourcesResourceGroups}${environmentName}'
@@ -109,7 +116,7 @@ var computed = {
   applicationInsightsConnectionString: monitoring.outputs.connectionString
   clientId: identity.outputs.clientId
   storageAccountName: storage.outputs.name
-  teamSubscriptionIds: replace(teamSubscriptionIds, ' ', '')
+  teamSubscriptionIds: teamSubscriptions
 }
 
 module functionApp 'modules/function-app.bicep' = {
@@ -119,13 +126,13 @@ module functionApp 'modules/function-app.bicep' = {
     name: '${abbreviations.webSitesFunctions}${token}'
     planName: '${abbreviations.webServerFarms}${token}'
     location: location
-    tags: union(tags, { 'azd-service-name': 'app' })
+    tags: tags
     identityId: identity.outputs.resourceId
     deploymentContainerUrl: storage.outputs.deploymentContainerUrl
     settings: loadJsonContent('app-settings.json').settings
     computed: computed
-    #disable-next-line BCP318 // the network exists whenever it is asked for
-    subnetId: privateNetworking ? network.outputs.appSubnetId : ''
+    alwaysReadyInstances: alwaysReadyInstances
+    subnetId: network.?outputs.appSubnetId ?? ''
   }
   dependsOn: [
     storageRoles
@@ -160,7 +167,7 @@ module alerts 'modules/alerts.bicep' = {
   params: {
     namePrefix: '${abbreviations.insightsScheduledQueryRules}${environmentName}'
     actionGroupName: '${abbreviations.insightsActionGroups}${token}'
-    applicationInsightsId: monitoring.outputs.applicationInsightsId
+    applicationInsightsName: monitoring.outputs.applicationInsightsName
     email: alertEmail
     daysWithoutEvent: daysWithoutEvent
     location: location
@@ -179,14 +186,16 @@ module workbook 'modules/workbook.bicep' = {
   }
 }
 
-// azd keeps these in its environment, where the hooks read them.
-output AZURE_LOCATION string = location
+// azd keeps these in its environment, where the hooks read them, and `azd down` takes them away. So none has the name of
+// an answer: what was deployed is DEPLOYED_….
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_FUNCTION_APP_NAME string = functionApp.outputs.name
 output AZURE_FUNCTION_APP_ID string = functionApp.outputs.id
 output AZURE_STORAGE_ACCOUNT_ID string = storage.outputs.id
 output APP_PRINCIPAL_ID string = identity.outputs.principalId
 output GROUNDSWELL_URL string = functionApp.outputs.url
-output BASE_REGISTRY_ID string = baseRegistryId
-output TEAM_SUBSCRIPTION_IDS string = replace(teamSubscriptionIds, ' ', '')
-output GRANT_PUSH bool = grantPush
+output AZURE_ACTION_GROUP_ID string = alerts.outputs.actionGroupId
+output DEPLOYED_LOCATION string = location
+output DEPLOYED_BASE_REGISTRY_ID string = baseRegistryId
+output DEPLOYED_TEAM_SUBSCRIPTION_IDS string = teamSubscriptions
+output DEPLOYED_GRANT_PUSH bool = grantPush

@@ -100,7 +100,7 @@ def _same(one: Requirement, other: Requirement) -> bool:
 
 def problems() -> Iterator[str]:
     """Yield everything that is wrong with the lists of this project and the packages installed beside it."""
-    for name in ("requirements", "requirements-dev", "conformance/requirements", "scripts/infra/requirements"):
+    for name in ("requirements", "requirements-dev", "conformance/requirements", "scripts/security/requirements"):
         wanted, pinned = ((ROOT / f"{name}{suffix}").read_text(encoding="utf-8") for suffix in (".in", ".txt"))
         yield from (f"{name}.txt: {problem}" for problem in check_pins(pinned))
         yield from (f"{name}.in: {problem}" for problem in check_agreement(wanted, pinned))

@@ -2,36 +2,30 @@
 # Phase 2 of the deployment: waits until the functions are there, then subscribes them to events (infra/events.bicep).
 # azd runs it after each deploy; it can be repeated at any time, and by hand:
 #   azd hooks run postdeploy
-# Without azd, it reads the same values from the environment (they are outputs of infra/main.bicep):
-#   AZURE_ENV_NAME AZURE_LOCATION AZURE_FUNCTION_APP_ID AZURE_STORAGE_ACCOUNT_ID BASE_REGISTRY_ID TEAM_SUBSCRIPTION_IDS
-# WAIT_SECONDS (600) bounds the waiting. It needs the Azure CLI, logged in.
+# Without azd, it reads from the environment what infra/main.bicep tells; docs/deployment.md says how to find it:
+#   AZURE_ENV_NAME AZURE_FUNCTION_APP_ID AZURE_STORAGE_ACCOUNT_ID AZURE_ACTION_GROUP_ID AZURE_LOCATION BASE_REGISTRY_ID
+#   TEAM_SUBSCRIPTION_IDS
+# WAIT_SECONDS (600) bounds the waiting for functions. It needs the Azure CLI, logged in.
 set -u
 infra=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=infra/hooks/lib.sh
+. "$infra/hooks/lib.sh"
 
-fail() { # what is wrong, what to do …
-    printf '✗ %s\n' "$1" >&2
-    shift
-    for line in "$@"; do printf '  → %s\n' "$line" >&2; done
-    exit 1
-}
-
-missing=
-for name in AZURE_ENV_NAME AZURE_LOCATION AZURE_FUNCTION_APP_ID AZURE_STORAGE_ACCOUNT_ID BASE_REGISTRY_ID TEAM_SUBSCRIPTION_IDS; do
-    eval "[ -n \"\${$name:-}\" ]" || missing="$missing $name"
-done
-[ -z "$missing" ] || fail "not set:$missing" "azd env get-values lists them; docs/deployment.md says how to find them without azd"
-command -v az >/dev/null 2>&1 || fail "the Azure CLI (az) is missing" "https://learn.microsoft.com/cli/azure/install-azure-cli"
-az account show >/dev/null 2>&1 || fail "the Azure CLI is not logged in" "az login"
+need AZURE_ENV_NAME AZURE_FUNCTION_APP_ID AZURE_STORAGE_ACCOUNT_ID AZURE_ACTION_GROUP_ID DEPLOYED_LOCATION \
+    DEPLOYED_BASE_REGISTRY_ID DEPLOYED_TEAM_SUBSCRIPTION_IDS
+need_az
 
 subscription=$(printf '%s' "$AZURE_FUNCTION_APP_ID" | cut -d/ -f3)
 group=$(printf '%s' "$AZURE_FUNCTION_APP_ID" | cut -d/ -f5)
 app=${AZURE_FUNCTION_APP_ID##*/}
 
-# 1. Event Grid refuses a function that does not exist yet.
+# 1. Event Grid refuses a function that does not exist yet. Flex Consumption lists only WarmUp until its triggers are
+#    synchronized: https://learn.microsoft.com/azure/azure-functions/functions-deployment-technologies#trigger-syncing
 wanted=$(sed -n 's/^.*"function": *"\([^"]*\)".*$/\1/p' "$infra/event-subscriptions.json")
 [ -n "$wanted" ] || fail "infra/event-subscriptions.json names no function"
-deadline=$(($(date +%s) + ${WAIT_SECONDS:-600}))
-printf 'Waiting for the functions of %s\n' "$app"
+wait_seconds=${WAIT_SECONDS:-600}
+started=$(date +%s) told=0
+printf 'Waiting for the functions of %s, %s s at most\n' "$app" "$wait_seconds"
 while :; do
     listed=$(az functionapp function list --subscription "$subscription" --resource-group "$group" --name "$app" \
         --query '[].name' --output tsv 2>/dev/null | sed 's#.*/##')
@@ -40,11 +34,18 @@ while :; do
         printf '%s\n' "$listed" | grep -qx "$function" || absent="$absent $function"
     done
     [ -n "$absent" ] || break
-    [ "$(date +%s)" -lt "$deadline" ] || fail "still not there after ${WAIT_SECONDS:-600} s:$absent" \
+    waited=$(($(date +%s) - started))
+    [ "$waited" -lt "$wait_seconds" ] || fail "still not there after $wait_seconds s:$absent" \
         "is the code published? azd deploy, or az functionapp deployment source config-zip" \
         "does it start? az functionapp log deployment show, and exceptions in Application Insights" \
         "a build that failed, or a module that cannot be imported, makes all functions vanish" \
         "then repeat: azd hooks run postdeploy, or $0"
+    if [ "$waited" -ge "$told" ]; then
+        printf '  – after %s s not there:%s\n' "$waited" "$absent"
+        told=$((waited + 60))
+        az rest --method post --url "$AZURE_FUNCTION_APP_ID/syncfunctiontriggers?api-version=2024-04-01" --output none \
+            2>/dev/null || printf '  – its triggers could not be synchronized yet\n'
+    fi
     sleep "${POLL_SECONDS:-10}"
 done
 # shellcheck disable=SC2086
@@ -52,11 +53,8 @@ printf '  ✓ %s\n' $wanted
 
 # 2. Azure allows one system topic for each source, so those that exist are used as they are.
 existing=
-seen=
-for source in "$BASE_REGISTRY_ID" $(printf '%s' "$TEAM_SUBSCRIPTION_IDS" | tr ',' '\n' | sed 's#^ *#/subscriptions/#; s# *$##'); do
+for source in "$DEPLOYED_BASE_REGISTRY_ID" $(subscription_ids "$DEPLOYED_TEAM_SUBSCRIPTION_IDS" | sed 's#^#/subscriptions/#'); do
     source=$(printf '%s' "$source" | tr '[:upper:]' '[:lower:]')
-    case " $seen " in *" $source "*) continue ;; esac
-    seen="$seen $source"
     owner=$(printf '%s' "$source" | cut -d/ -f3)
     topics=$(az resource list --subscription "$owner" --resource-type Microsoft.EventGrid/systemTopics --query '[].id' --output tsv) ||
         fail "cannot list the system topics of subscription $owner" "you need at least Reader there, and Microsoft.EventGrid registered"
@@ -68,7 +66,7 @@ for source in "$BASE_REGISTRY_ID" $(printf '%s' "$TEAM_SUBSCRIPTION_IDS" | tr ',
         *SystemAssigned*) ;;
         '' | None)
             printf '  – %s gets a system-assigned identity, with which it writes dead letters\n' "${topic##*/}"
-            az rest --method patch --url "https://management.azure.com$topic?api-version=2025-02-15" \
+            az rest --method patch --url "$topic?api-version=2025-02-15" \
                 --body '{"identity": {"type": "SystemAssigned"}}' --output none ||
                 fail "cannot give $topic an identity" "you need EventGrid Contributor there"
             ;;
@@ -81,18 +79,16 @@ for source in "$BASE_REGISTRY_ID" $(printf '%s' "$TEAM_SUBSCRIPTION_IDS" | tr ',
     done
 done
 
-# 3. A fresh identity is not known everywhere for some minutes, so that its role may be refused at first.
-tries=0
-until az deployment sub create --subscription "$subscription" --location "$AZURE_LOCATION" \
-    --name "groundswell-events-$AZURE_ENV_NAME" --template-file "$infra/events.bicep" --output none \
-    --parameters environmentName="$AZURE_ENV_NAME" location="$AZURE_LOCATION" functionAppId="$AZURE_FUNCTION_APP_ID" \
-    storageAccountId="$AZURE_STORAGE_ACCOUNT_ID" baseRegistryId="$BASE_REGISTRY_ID" \
-    teamSubscriptionIds="$TEAM_SUBSCRIPTION_IDS" existingTopics="{$existing}"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 3 ] || fail "the event subscriptions could not be made" "read the error above; az deployment sub show --name groundswell-events-$AZURE_ENV_NAME has its details" \
-        "then repeat: azd hooks run postdeploy, or $0"
-    sleep "${RETRY_SECONDS:-60}"
-done
+# 3. When a subscription is saved, Event Grid looks whether the topic may write dead letters. A fresh identity and its
+#    role take up to ten minutes to be known everywhere: https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+printf 'Subscribing %s to events; new roles may take ten minutes to work\n' "$app"
+deploy events 10 "${RETRY_SECONDS:-60}" environmentName="$AZURE_ENV_NAME" location="$DEPLOYED_LOCATION" \
+    functionAppId="$AZURE_FUNCTION_APP_ID" storageAccountId="$AZURE_STORAGE_ACCOUNT_ID" \
+    baseRegistryId="$DEPLOYED_BASE_REGISTRY_ID" teamSubscriptionIds="$DEPLOYED_TEAM_SUBSCRIPTION_IDS" \
+    actionGroupId="$AZURE_ACTION_GROUP_ID" existingTopics="{$existing}" || fail \
+    "the event subscriptions could not be made" \
+    "read the error above; az deployment sub show --name $(deployment_name events) has its details" \
+    "then repeat: azd hooks run postdeploy, or $0"
 printf 'Events reach %s from\n' "$app"
-az deployment sub show --subscription "$subscription" --name "groundswell-events-$AZURE_ENV_NAME" --output tsv \
+az deployment sub show --subscription "$subscription" --name "$(deployment_name events)" --output tsv \
     --query '[properties.outputs.baseTopicId.value, properties.outputs.teamTopicIds.value][]' | sed 's/^/  ✓ /'

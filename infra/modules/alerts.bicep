@@ -4,13 +4,17 @@
 
 param namePrefix string
 param actionGroupName string
-param applicationInsightsId string
+param applicationInsightsName string
 
 @description('Empty: no one is written to.')
 param email string
 param daysWithoutEvent int
 param location string
 param tags object
+
+resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: applicationInsightsName
+}
 
 // severity: 1 error, 2 warning, 3 informational.
 var rules = [
@@ -89,13 +93,14 @@ var rules = [
     title: 'Groundswell is silent'
     text: 'Its timer runs every five minutes and was not heard of for an hour. Is the app stopped, or can it not start?'
     severity: 1
-    query: 'customMetrics | where name == "groundswell.queue.messages" | project timestamp'
+    // Of the last two days, the longest that a rule can look back. A new deployment has a day to be heard of.
+    query: 'customMetrics | where name == "groundswell.queue.messages" | summarize last = max(timestamp) | where last < ago(1h) or (isnull(last) and now() > datetime(__CREATED__) + 1d) | extend timestamp = ago(5m)'
     column: ''
     aggregation: 'Count'
     dimension: ''
-    operator: 'LessThan'
-    threshold: 1
-    window: 'PT1H'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'P2D'
     frequency: 'PT15M'
   }
 ]
@@ -122,7 +127,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       description: rule.text
       severity: rule.severity
       enabled: true
-      scopes: [applicationInsightsId]
+      scopes: [applicationInsights.id]
       evaluationFrequency: rule.frequency
       windowSize: rule.window
       autoMitigate: true
@@ -131,7 +136,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       criteria: {
         allOf: [
           {
-            query: rule.query
+            query: replace(rule.query, '__CREATED__', applicationInsights.properties.CreationDate)
             timeAggregation: rule.aggregation
             metricMeasureColumn: empty(rule.column) ? null : rule.column
             operator: rule.operator
@@ -150,3 +155,5 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     }
   }
 ]
+
+output actionGroupId string = actionGroup.outputs.resourceId

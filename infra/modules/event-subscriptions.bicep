@@ -1,4 +1,5 @@
-// The event subscriptions of one system topic, with what event-subscriptions.json says of them.
+// The event subscriptions of one system topic, with what event-subscriptions.json says of them, and alerts on what they
+// fail to deliver.
 
 param topicName string
 
@@ -9,12 +10,17 @@ param retryPolicy object
 param deadLetterContainer string
 param functionAppId string
 param storageAccountId string
+param actionGroupId string
+param alertPrefix string
+param tags object
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
-var topicRoles = any(loadJsonContent('../app-roles.json').topicAssignments)
+var topicRoles = loadJsonContent('../app-roles.json').topicAssignments
+// Two environments can listen to one source.
+var token = take(uniqueString(functionAppId), 6)
 
 module deadLetterRoles 'roles-container.bicep' = {
   name: 'groundswell-dead-letters-${uniqueString(topic.id)}'
@@ -30,8 +36,7 @@ module deadLetterRoles 'roles-container.bicep' = {
 resource eventSubscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = [
   for wanted in subscriptions: {
     parent: topic
-    // Two environments can listen to one source.
-    name: '${wanted.name}-${take(uniqueString(functionAppId), 6)}'
+    name: '${wanted.name}-${token}'
     properties: {
       destination: {
         endpointType: 'AzureFunction'
@@ -42,8 +47,7 @@ resource eventSubscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions
           preferredBatchSizeInKilobytes: 1
         }
       }
-      // In brackets, because parsers of static checkers take .filter for the function.
-      filter: wanted['filter']
+      filter: wanted.filter
       eventDeliverySchema: eventDeliverySchema
       retryPolicy: retryPolicy
       deadLetterWithResourceIdentity: {
@@ -64,3 +68,14 @@ resource eventSubscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions
     ]
   }
 ]
+
+module alerts 'delivery-alerts.bicep' = {
+  name: 'groundswell-delivery-alerts-${uniqueString(topic.id)}'
+  params: {
+    topicId: topic.id
+    eventSubscriptions: [for wanted in subscriptions: '${wanted.name}-${token}']
+    namePrefix: '${alertPrefix}-${take(uniqueString(topic.id), 6)}'
+    actionGroupId: actionGroupId
+    tags: tags
+  }
+}

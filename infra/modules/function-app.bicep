@@ -19,6 +19,9 @@ param computed object
 @description('Subnet for outgoing traffic; empty without private networking.')
 param subnetId string
 
+@description('Instances that wait for pushes of base images all the time.')
+param alwaysReadyInstances int
+
 // The runtime refuses no unknown version early: keep to what CI tests.
 var pythonVersion = '3.13'
 
@@ -29,7 +32,6 @@ var literalSettings = [for setting in literals: { name: setting.name, value: set
 var computedSettings = [for setting in fromDeployment: { name: setting.name, value: computed[setting.from] }]
 
 module plan 'br/public:avm/res/web/serverfarm:0.7.0' = {
-  // checkov:skip=CKV_AZURE_225: work waits in queues while a zone is down, and is done after it
   name: 'plan'
   params: {
     name: planName
@@ -44,15 +46,12 @@ module plan 'br/public:avm/res/web/serverfarm:0.7.0' = {
 }
 
 module site 'br/public:avm/res/web/site:0.24.0' = {
-  // checkov:skip=CKV_AZURE_17: Event Grid and callers of the API present keys, not certificates
-  // checkov:skip=CKV_AZURE_212: Flex Consumption scales from zero by the length of the queues
-  // checkov:skip=CKV_AZURE_213: an app that scales to zero has no instance to probe; alerts watch what it does
-  // checkov:skip=CKV_AZURE_222: Event Grid delivers over the public network only
   name: 'site'
   params: {
     name: name
     location: location
-    tags: tags
+    // azd publishes to the one resource that has this tag.
+    tags: union(tags, { 'azd-service-name': 'app' })
     kind: 'functionapp,linux'
     serverFarmResourceId: plan.outputs.resourceId
     managedIdentities: {
@@ -76,11 +75,12 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
       scaleAndConcurrency: {
         instanceMemoryMB: 2048
         maximumInstanceCount: 40
+        alwaysReady: alwaysReadyInstances == 0 ? [] : [{ name: 'function:base_image_pushed', instanceCount: alwaysReadyInstances }]
       }
     }
+    // Flex Consumption refuses what only other plans have, such as ftpsState: tests/unit/test_infra.py lists it.
     siteConfig: {
       appSettings: concat(literalSettings, computedSettings)
-      ftpsState: 'Disabled'
       http20Enabled: true
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'

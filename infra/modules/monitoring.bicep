@@ -13,6 +13,11 @@ module workspace 'br/public:avm/res/operational-insights/workspace:0.16.1' = {
     tags: tags
     dataRetention: 30
     forceCmkForQuery: false
+    features: {
+      // Who may read Application Insights sees its data and the workbook, without rights on the workspace.
+      enableLogAccessUsingOnlyResourcePermissions: true
+      disableLocalAuth: true
+    }
     enableTelemetry: false
   }
 }
@@ -21,6 +26,7 @@ module applicationInsights 'br/public:avm/res/insights/component:0.8.0' = {
   name: 'application-insights'
   params: {
     name: applicationInsightsName
+    kind: 'web'
     location: location
     tags: tags
     workspaceResourceId: workspace.outputs.resourceId

@@ -21,8 +21,8 @@ resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
       principalType: 'ServicePrincipal'
       roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role.roleDefinitionId)
       description: 'Groundswell: ${role.why}'
-      condition: contains(role, 'condition') ? role.condition : null
-      conditionVersion: contains(role, 'condition') ? role.conditionVersion : null
+      condition: role.?condition
+      conditionVersion: role.?conditionVersion
     }
   }
 ]

@@ -13,7 +13,7 @@ param tags object
 ])
 param skuName string
 
-@description('Refuse the public network. Event Grid still reaches the dead letters, as a trusted service.')
+@description('Let only private endpoints in, and Event Grid, as a trusted service, to write dead letters.')
 param isPrivate bool
 
 @description('Days for which dead letters are kept.')
@@ -23,8 +23,6 @@ var deploymentContainer = 'deployments'
 var deadLetterContainer = loadJsonContent('../event-subscriptions.json').deadLetter.container
 
 module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
-  // checkov:skip=CKV_AZURE_35: Deny with private networking; without it, only identities with a role open anything
-  // checkov:skip=CKV_AZURE_206: replication is the operator's choice (storageSku); what could be lost is history
   name: 'storage-account'
   params: {
     name: name
@@ -36,7 +34,10 @@ module account 'br/public:avm/res/storage/storage-account:0.33.0' = {
     allowSharedKeyAccess: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
-    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
+    // Not Disabled with private networking: of that, Storage's documents only say that exceptions may still work, and
+    // Event Grid's ask for the firewall's exception for trusted services. Deny leaves just that exception.
+    // https://learn.microsoft.com/azure/event-grid/managed-service-identity#private-endpoints
+    publicNetworkAccess: 'Enabled'
     networkAcls: {
       bypass: 'AzureServices'
       defaultAction: isPrivate ? 'Deny' : 'Allow'

@@ -1,0 +1,12 @@
+// Several team subscriptions, in mixed casing.
+using '../access.bicep'
+
+param principalId = 'cccccccc-0000-4000-8000-000000000003'
+param baseRegistryId = '/subscriptions/eeeeeeee-0000-4000-8000-000000000009/resourceGroups/platform/providers/Microsoft.ContainerRegistry/registries/mybaseregistry'
+param teamSubscriptionIds = 'AAAAAAAA-0000-4000-8000-000000000001, bbbbbbbb-0000-4000-8000-000000000002'
+param grantPush = false
+param fleetIdentity = {
+  type: 'UserAssigned'
+  name: 'fleet'
+  resourceGroup: 'fleet'
+}
