@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -216,15 +216,23 @@ class Arm:
                 return None
 
     async def runs_since(self, registry: Registry, task: str, since: datetime) -> list[Run]:
-        """Return the runs of a task that were created since a moment."""
-        stamp = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        """Return the runs of a task that were created since a moment.
+
+        No filter by time: nothing tells how Azure wants it written. The latest runs come first
+        (https://learn.microsoft.com/cli/azure/acr/task#az-acr-task-list-runs), so reading ends with the first page
+        that has an older one.
+        """
+        found: list[Run] = []
         with _doing(f"list the runs of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
-            found = client.runs.list(
-                registry.group, registry.name, filter=f"TaskName eq '{task}' and CreateTime ge {stamp}"
-            )
-            runs = [_run(_json(item)) async for item in found]
-        return [run for run in runs if run.created is None or run.created >= since]
+            pages = client.runs.list(registry.group, registry.name, filter=f"TaskName eq '{task}'").by_page()
+            async for page in pages:
+                runs = [_run(_json(item)) async for item in page]
+                recent = [run for run in runs if run.created is None or run.created >= since]
+                found += recent
+                if len(recent) < len(runs):
+                    break
+        return found
 
     async def log(self, registry: Registry, run_id: str) -> str:
         """Return the log of a run so far (its first 4 MiB).

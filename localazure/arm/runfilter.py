@@ -1,7 +1,10 @@
 """The `$filter` of the list of runs.
 
-https://learn.microsoft.com/rest/api/containerregistry/runs/list: comparisons of the run's properties joined by `and`,
-and the one function `contains(OutputImageManifests, 'repository@sha256:…')`. There is no `or` and no `not`.
+Operators and functions: https://learn.microsoft.com/rest/api/container-registry-tasks/runs/list; properties:
+https://learn.microsoft.com/dotnet/api/microsoft.azure.powershell.cmdlets.containerregistry.models.runfilter
+
+Served are comparisons joined by `and`, and `contains(OutputImageManifests, 'repository@sha256:…')`. Refused is `or`,
+which no client sends, and `CreateTime` and `FinishTime`: nothing tells how a time is written, so Azure might refuse it.
 """
 
 from __future__ import annotations
@@ -9,16 +12,13 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from localazure.errors import ArmError
 
 Properties = dict[str, Any]
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le,
-}  # fmt: skip
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {"eq": operator.eq, "ne": operator.ne}
 _TEXTS = {
     "runid": "runId",
     "runtype": "runType",
@@ -26,9 +26,8 @@ _TEXTS = {
     "taskname": "task",
     "agentpoolname": "agentPoolName",
 }
-_MOMENTS = {"createtime": "createTime", "finishtime": "finishTime"}
 _CLAUSE = re.compile(
-    r"(?P<name>\w+)\s+(?P<operator>eq|ne|gt|ge|lt|le)\s+(?:'(?P<quoted>(?:[^']|'')*)'|(?P<bare>[^\s']+))"
+    r"(?P<name>\w+)\s+(?P<operator>eq|ne)\s+(?:'(?P<quoted>(?:[^']|'')*)'|(?P<bare>[^\s']+))"
     r"|contains\(\s*(?P<list>\w+)\s*,\s*'(?P<part>[^']*)'\s*\)",
     re.IGNORECASE,
 )
@@ -38,7 +37,7 @@ def matcher(text: str) -> Callable[[Properties], bool]:
     """Compile a filter into a test of a run's properties; the empty filter holds for all.
 
     Raises:
-        ArmError: 400 for a filter that ACR would not take.
+        ArmError: 400 for a filter that ACR would not, or might not, take.
     """
     tests: list[Callable[[Properties], bool]] = []
     position, text = 0, text.strip()
@@ -57,12 +56,6 @@ def matcher(text: str) -> Callable[[Properties], bool]:
 def _comparison(match: re.Match[str], text: str) -> Callable[[Properties], bool]:
     name, compare = match["name"].lower(), _COMPARE[match["operator"].lower()]
     value = match["bare"] if match["quoted"] is None else match["quoted"].replace("''", "'")
-    if name in _MOMENTS:
-        wanted = _moment(value, text)
-        key = _MOMENTS[name]
-        return lambda run: key in run and compare(_moment(run[key], text), wanted)
-    if match["operator"].lower() not in ("eq", "ne"):
-        raise _bad(text)
     if name == "isarchiveenabled":
         return lambda run: compare(run["isArchiveEnabled"], value.lower() == "true")
     if name not in _TEXTS:
@@ -75,14 +68,6 @@ def _contains(match: re.Match[str], text: str) -> Callable[[Properties], bool]:
         raise _bad(text)
     part = match["part"]
     return lambda run: any(part in f"{i['repository']}@{i['digest']}" for i in run.get("outputImages", ()))
-
-
-def _moment(value: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise _bad(text) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _bad(text: str) -> ArmError:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from localazure.clock import iso
+from localazure.state import Resource
 from shared import operations, work
 from shared.messages import FAN_OUTS, GIVE_UP_ATTEMPTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
 from tests.functions_host import eventually
@@ -15,6 +17,7 @@ from tests.integration.world import IMAGE, OPTED_IN, TASKS, TEAM, World, registr
 
 CACHED = {"GROUNDSWELL_FLEET_CACHE_SECONDS": "300"}
 KILLED = SystemExit("killed")
+RUNS = "Microsoft.ContainerRegistry/registries/runs"
 
 
 async def die(world: World, message: dict[str, Any] | FanOut, *, at: str, after: bool = False) -> None:
@@ -81,7 +84,7 @@ async def test_orphan_run_of_one_content_is_not_taken_for_another(world: World) 
     await handle(world, [second, first, second])
     actual = {
         run.name: next(v["value"] for v in run.properties["_definition"]["step"]["values"] if v["name"] == "baseDigest")
-        for run in world.azure.state.of_type("Microsoft.ContainerRegistry/registries/runs")
+        for run in world.azure.state.of_type(RUNS)
     }
     rows = await world.ledger("run|")
     assert {row["RowKey"].removeprefix("run|"): row["image"].rpartition("@")[2] for row in rows} == actual
@@ -124,6 +127,41 @@ async def test_orphan_run_in_a_registry_made_anew_is_adopted_though_its_id_was_u
     await handle(world, [request])
     await handle(world, await world.take(REBUILD_REQUESTS))
     assert len(await world.runs()) == 1
+    assert await outcomes(world) == {"adopted-orphan-run"}
+
+
+def have_run(world: World, count: int, *, minutes: float) -> None:
+    """Let the task have had so many more runs, started so many minutes from now."""
+    at = iso(world.azure.clock.now() + timedelta(minutes=minutes))
+    for number in range(count):
+        name = f"other{minutes}x{number}"
+        properties = {"runId": name, "status": "Succeeded", "task": "helloworldtask", "createTime": at}
+        world.azure.state.put(Resource(f"{registry_id(TEAM)}/runs/{name}", RUNS, name,
+                                       properties=properties))  # fmt: skip
+
+
+async def test_lost_run_is_adopted_without_reading_the_history_of_its_task(world: World) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    have_run(world, 250, minutes=-60)
+    (request,) = await fan_out(world, pushed(await world.push()))
+    world.fault(path=".*/scheduleRun", reset="after")
+    await handle(world, [request])
+    before = world.azure.journal.last
+    await handle(world, await world.take(REBUILD_REQUESTS))
+    assert await outcomes(world) == {"adopted-orphan-run"}
+    assert len(list(world.azure.journal.since(before, method="GET", path=".*/runs"))) == 1
+
+
+async def test_lost_run_is_adopted_though_more_than_a_page_of_runs_was_started_since(world: World) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    (request,) = await fan_out(world, pushed(await world.push()))
+    world.fault(path=".*/scheduleRun", reset="after")
+    await handle(world, [request])
+    (lost,) = await world.runs()
+    have_run(world, 150, minutes=5)
+    await handle(world, await world.take(REBUILD_REQUESTS))
+    (row,) = await world.ledger("run|")
+    assert row["RowKey"] == f"run|{lost['runId']}"
     assert await outcomes(world) == {"adopted-orphan-run"}
 
 

@@ -151,7 +151,6 @@ async def list_runs(scenario: Scenario, **query: str) -> list[dict[str, Any]]:
 async def test_list_filters_runs_newest_first(scenario: Scenario) -> None:
     first = await scenario.run()
     quick = await scenario.run(QUICK)
-    scenario.azure.clock.advance(60)
     second = await scenario.run()
     digest = scenario.tags()[second.id]
 
@@ -164,20 +163,19 @@ async def test_list_filters_runs_newest_first(scenario: Scenario) -> None:
     assert await ids("TaskName eq 'helloworldtask' and Status eq 'Failed'") == []
     assert await ids(f"RunId eq '{quick.id}'") == [quick.id]
     assert await ids(f"contains(OutputImageManifests,'hello-world@{digest}')") == [second.id]
-    middle = quick.run["finishTime"].replace("+00:00", "Z")
-    assert await ids(f"CreateTime ge {middle}") == [second.id]
-    assert await ids(f"CreateTime le '{middle}' and RunType ne 'QuickBuild'") == [quick.id, first.id]
+    assert await ids(f"RunType ne 'QuickBuild' and RunId ne '{second.id}'") == [quick.id, first.id]
     assert await ids("IsArchiveEnabled eq true") == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "TaskName eq", "TaskName eq 'a' or TaskName eq 'b'", "Nonsense eq 'a'", "TaskName gt 'a'", "CreateTime ge soon",
+        "TaskName eq", "TaskName eq 'a' or TaskName eq 'b'", "Nonsense eq 'a'", "TaskName gt 'a'",
+        "CreateTime ge 2026-11-22T10:00:00Z", "FinishTime le '2026-11-22T10:00:00Z'",
         "contains(TaskName,'a')", "TaskName eq 'a' and", "not (TaskName eq 'a')",
     ],
 )  # fmt: skip
-async def test_filter_that_acr_does_not_know_is_refused(scenario: Scenario, text: str) -> None:
+async def test_filter_that_acr_does_not_or_may_not_know_is_refused(scenario: Scenario, text: str) -> None:
     path = f"{registry_id('myregistry')}/runs"
     reply = await scenario.owner.arm("GET", path, api_version=TASKS_API, **{"$filter": text})
     assert (reply.status, reply.body["error"]["code"]) == (400, "InvalidFilter")
