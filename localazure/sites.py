@@ -41,6 +41,8 @@ class Sites:
         route("GET", sites + "/{site}", f"{SITE}/read", self._get)
         route("GET", sites + "/{site}/functions", f"{FUNCTION}/read", self._list_functions)
         route("GET", sites + "/{site}/functions/{function}", f"{FUNCTION}/read", self._get)
+        route("POST", sites + "/{site}/stop", f"{SITE}/stop/action", self._stop_site, scope=sites + "/{site}")
+        route("POST", sites + "/{site}/start", f"{SITE}/start/action", self._start_site, scope=sites + "/{site}")
         route("POST", sites + "/{site}/host/default/listkeys", f"{SITE}/host/listkeys/action", self._list_keys,
               scope=sites + "/{site}", raises_event=False)  # fmt: skip
         azure.front.serve(".azurewebsites.net", self.handle)
@@ -110,12 +112,23 @@ class Sites:
         query = urlencode({"functionName": function["name"], "code": site.properties["eventGridKey"]})
         return f"{site.properties['url']}/runtime/webhooks/eventgrid?{query}"
 
+    def is_stopped(self, function_id: str) -> bool:
+        """Tell whether somebody stopped the app of a function."""
+        site = self._azure.state.get(function_id.lower().rpartition("/functions/")[0])
+        return site is not None and _is_stopped(site)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Pass a request for `{app}.azurewebsites.net` on to the app's host."""
+        """Pass a request for `{app}.azurewebsites.net` on to the app's host.
+
+        A stopped app answers 403, one whose host does not answer (it is starting, say) 503:
+        https://learn.microsoft.com/archive/blogs/waws/azure-web-apps-error-403-this-web-app-is-stopped
+        """
         host = request.host.partition(":")[0].lower()
         site = next((s for s in self._azure.state.of_type(SITE) if s.properties["defaultHostName"] == host), None)
         if site is None:
             return web.Response(status=404, text="404 Web Site not found.")
+        if _is_stopped(site):
+            return web.Response(status=403, text="Error 403 - This web app is stopped.")
         self._session = self._session or aiohttp.ClientSession(auto_decompress=False)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         headers.update({"X-Forwarded-Proto": "https", "X-Forwarded-Host": host, "X-Original-URL": request.path_qs})
@@ -146,8 +159,22 @@ class Sites:
                 "systemKeys": {"eventgrid_extension": properties["eventGridKey"]}}  # fmt: skip
         return Answer(body={"masterKey": None, **keys})
 
+    async def _stop_site(self, call: Call) -> Answer:
+        """Stop an app (https://learn.microsoft.com/rest/api/appservice/web-apps/stop). Its host is ended elsewhere."""
+        call.resource(call.scope).properties["state"] = "Stopped"
+        return Answer()
+
+    async def _start_site(self, call: Call) -> Answer:
+        """https://learn.microsoft.com/rest/api/appservice/web-apps/start."""
+        call.resource(call.scope).properties["state"] = "Running"
+        return Answer()
+
     async def _get(self, call: Call) -> Answer:
         return Answer(body=_view(call.resource()))
+
+
+def _is_stopped(site: Resource) -> bool:
+    return bool(site.properties["state"] == "Stopped")
 
 
 def _view(resource: Resource) -> dict[str, Any]:

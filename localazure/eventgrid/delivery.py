@@ -1,8 +1,9 @@
 """Delivery: at least once, in no particular order, again and again on Event Grid's schedule, then the dead letter.
 
 https://learn.microsoft.com/azure/event-grid/delivery-and-retry. Not simulated: the delayed delivery of endpoints that
-fail for long ("probation"), the removal of an event from the retry queue when its endpoint answers late, and the four
-hours for which Event Grid tries to write a dead letter: what it may not write is dropped at once.
+fail for long ("probation"), the longer waits after 401, 404, 408 and 503, the removal of an event from the retry queue
+when its endpoint answers late, and the four hours for which Event Grid tries to write a dead letter: what it may not
+write is dropped at once.
 """
 
 from __future__ import annotations
@@ -209,6 +210,8 @@ class EventGrid:
         url = self.endpoints.url_of(destination)
         if url is None:
             status = 404
+        elif self._azure.sites.is_stopped(destination.target):
+            status = 403
         else:
             try:
                 status, _, _ = await self.endpoints.request("POST", url, data=body, headers=headers)

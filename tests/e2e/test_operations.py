@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.messages import REBUILD_REQUESTS
-from tests.e2e.company import Company, wire
+from tests.e2e.company import SITE, Company, wire
 from tests.functions_host import FunctionsHost, eventually
 from tests.integration.company_life import built
-from tests.integration.world import OPTED_IN, ROOT, TEAM, World
+from tests.integration.world import IMAGE, OPTED_IN, ROOT, TEAM, World
 
 
 @asynccontextmanager
@@ -60,7 +61,25 @@ async def asked(world: World, count: int) -> bool:
     return await world.waiting(REBUILD_REQUESTS) == count
 
 
-async def test_push_while_the_app_is_stopped_is_built_once_when_it_is_back(team: World) -> None:
+async def test_push_while_the_app_is_stopped_is_not_delivered_again_but_made_up_for_on_request(team: World) -> None:
+    await team.arm("POST", f"{SITE}/stop", api_version="2024-04-01")
+    digest = await team.push("two")
+    await eventually(lambda: any(delivery.dead for delivery in team.azure.state.deliveries.values()))
+    team.azure.clock.advance(301)
+    ((letter,),) = await eventually(partial(dead_letters, team))
+    assert (letter["subject"], letter["deliveryAttempts"]) == (IMAGE, 1)
+    async with groundswell(team) as company:
+        reply = await company.api("POST", "/runs", {"baseImage": IMAGE})
+        assert (reply.status, reply.body) == (202, {"queued": 1})
+        await company.runs_ended(2)
+    assert (await built(team))[1:] == [digest]
+
+
+async def dead_letters(world: World) -> list[list[dict[str, Any]]]:
+    return [letter["events"] for letter in (await world.owner.control("GET", "/deadletters")).body]
+
+
+async def test_push_while_the_app_restarts_is_built_once_when_it_is_back(team: World) -> None:
     digest = await team.push("two")
     await eventually(lambda: any(delivery.attempts for delivery in team.azure.state.deliveries.values()))
     async with groundswell(team) as company:

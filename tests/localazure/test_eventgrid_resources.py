@@ -13,7 +13,7 @@ from localazure.rbac import OWNER
 from localazure.state import DEFAULT_SUBSCRIPTION
 from tests.conftest import SUBSCRIPTION, Client
 from tests.localazure.eventgrid_fixtures import GROUP, PUSHED, REGISTRY, SITE, TOPICS, VERSION, Grid, push
-from tests.localazure.webhook import Webhook, good
+from tests.localazure.webhook import Webhook, good, until
 
 FUNCTION = f"{SITE}/functions/base_image_pushed"
 
@@ -312,11 +312,46 @@ async def test_a_webhook_can_be_an_apps_own_https_address(grid: Grid, hook: Webh
     assert [e["id"] for e in hook.events] == [push()["id"]]
 
 
-async def test_unknown_and_stopped_sites_answer_as_the_front_ends_do(grid: Grid) -> None:
+async def test_site_that_is_stopped_without_a_host_or_unknown_answers_as_the_front_ends_do(grid: Grid) -> None:
+    async def status(app: str = "myapp") -> int:
+        return (await grid.owner.request("GET", f"https://{app}.azurewebsites.net/")).status
+
     async with Webhook() as hook:
         await register(grid.owner, f"http://127.0.0.1:{hook.port}")
-    assert (await grid.owner.request("GET", "https://myapp.azurewebsites.net/")).status == 503
-    assert (await grid.owner.request("GET", "https://nobody.azurewebsites.net/")).status == 404
+        running = await status()
+        good(await grid.owner.arm("POST", f"{SITE}/stop", api_version="2024-04-01"))
+        shown = await grid.owner.arm("GET", SITE, api_version="2024-04-01")
+        assert (await status(), shown.body["properties"]["state"]) == (403, "Stopped")
+        good(await grid.owner.arm("POST", f"{SITE}/start", api_version="2024-04-01"))
+        assert await status() == running
+    assert await status() == 503
+    assert await status("nobody") == 404
+
+
+async def test_an_event_for_a_stopped_app_is_given_up_at_once(grid: Grid, hook: Webhook) -> None:
+    await register(grid.owner, f"http://127.0.0.1:{hook.port}", {"name": "base_image_pushed"})
+    good(await grid.subscribe("", **to_function()), 201)
+    good(await grid.owner.arm("POST", f"{SITE}/stop", api_version="2024-04-01"))
+    await grid.publish(push())
+    await grid.idle()
+    assert hook.received == []
+    assert await grid.counts() == {"matched": 1, "delivered": 0, "failedAttempts": 1, "dropped": 1, "deadLettered": 0}
+
+
+async def test_an_event_for_an_app_that_is_out_of_reach_or_lacks_the_function_is_tried_again(
+    azure: Azure, grid: Grid, hook: Webhook
+) -> None:
+    async with Webhook() as gone:
+        await register(grid.owner, f"http://127.0.0.1:{gone.port}", {"name": "base_image_pushed"})
+    good(await grid.subscribe("", **to_function()), 201)
+    good(await grid.owner.control("PATCH", "/settings", {"eventgrid": {"retry_scale": 0.001}}))
+    await grid.publish(push())
+    await until(lambda: "TimedOut" in [attempt["outcome"] for attempt in azure.eventgrid.attempts])
+    await register(grid.owner, f"http://127.0.0.1:{hook.port}")
+    await until(lambda: "NotFound" in [attempt["outcome"] for attempt in azure.eventgrid.attempts])
+    await register(grid.owner, f"http://127.0.0.1:{hook.port}", {"name": "base_image_pushed"})
+    await grid.idle()
+    assert [event["id"] for event in hook.events] == [push()["id"]]
 
 
 @pytest.mark.parametrize("body", [
