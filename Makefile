@@ -45,6 +45,12 @@ up: setup ## Start everything and leave it running to play with (Ctrl-C ends it)
 azure: setup ## Start the local Azure alone and print its environment (Ctrl-C ends it)
 	@$(PY) -m localazure
 
+# What `UseDevelopmentStorage=true` means, on its usual ports. The storage SDKs of the app and of the Functions host are
+# newer than Azurite: https://github.com/Azure/Azurite#skip-api-version-check
+.PHONY: storage
+storage: $(NODE_PACKAGES) ## Start Azurite alone, for `func start`; it forgets everything at its end (Ctrl-C)
+	@node_modules/.bin/azurite --inMemoryPersistence --skipApiVersionCheck --disableTelemetry --silent
+
 ## Deploying it
 
 .PHONY: package
