@@ -44,7 +44,7 @@ def test_compiler_that_says_nothing_is_asked_for_every_file_and_every_case(tmp_p
 
 
 @pytest.mark.parametrize(("compiler", "finding"), [
-    ("[ $1 != lint ] || echo 'main.bicep(1,1) : Warning no-unused-vars' >&2", "main.bicep(1,1) : Warning no-unused-vars"),
+    ("[ $1 != lint ] || echo 'a.bicep(1,1) : Warning no-unused-vars' >&2", "a.bicep(1,1) : Warning no-unused-vars"),
     ("[ $1 != snapshot ] || { echo '- ftpsState'; exit 1; }", "bicep snapshot main-default.bicepparam: - ftpsState"),
     ("[ $1 != build ] || exit 1", "bicep build events.bicep: exit status 1"),
 ])  # fmt: skip
