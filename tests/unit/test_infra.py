@@ -467,6 +467,19 @@ def test_alert_on_silence_says_nothing_of_a_deployment_that_is_new() -> None:
                      criterion["query"].replace("__CREATED__", "CreationDate"))  # fmt: skip
 
 
+def test_alerts_and_workbook_ask_for_metrics_that_the_app_sends() -> None:
+    sent = set(re.findall(r'"(groundswell\.[\w.]+)"', (ROOT / "shared" / "telemetry.py").read_text()))
+    shown = [
+        *made("main-default", "Microsoft.Insights/scheduledQueryRules"),
+        only("main-default", "Microsoft.Insights/workbooks"),
+    ]
+    asked = set(
+        re.findall(r'(?<!\[)\\*"(groundswell\.[\w.]+)\\*"(?!\])', json.dumps([one["properties"] for one in shown]))
+    )
+    assert "groundswell.queue.messages" in asked
+    assert {name for name in asked if f'["{name}"]' not in json.dumps(shown).replace("\\", "")} <= sent
+
+
 def test_who_may_read_telemetry_needs_no_right_on_the_workspace() -> None:
     features = only("main-default", "Microsoft.OperationalInsights/workspaces")["properties"]["features"]
     assert features["enableLogAccessUsingOnlyResourcePermissions"] is True
