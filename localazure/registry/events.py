@@ -16,12 +16,12 @@ def image_pushed(
     manifest: Manifest,
     *,
     now: datetime,
-    request: dict[str, str] | None,
+    request: dict[str, str],
     locations: Iterable[str],
 ) -> list[dict[str, Any]]:
     """Return one `ImagePushed` for each location (home region and replicas), each with an id of its own.
 
-    A push by digest has neither `target.tag` nor a tag in the subject. `request` is None for an import.
+    A push by digest has neither `target.tag` nor a tag in the subject.
     """
     size = len(manifest.body)
     target: dict[str, Any] = {
@@ -35,7 +35,7 @@ def image_pushed(
 
 
 def image_deleted(
-    registry: Resource, repository: str, manifest: Manifest, *, now: datetime, request: dict[str, str] | None
+    registry: Resource, repository: str, manifest: Manifest, *, now: datetime, request: dict[str, str]
 ) -> dict[str, Any]:
     """Return the `ImageDeleted` of one manifest."""
     target = {"mediaType": manifest.media_type, "digest": manifest.digest, "repository": repository}
@@ -49,13 +49,12 @@ def _event(
     location: str,
     target: dict[str, Any],
     now: datetime,
-    request: dict[str, str] | None,
+    request: dict[str, str],
 ) -> dict[str, Any]:
     data: dict[str, Any] = {
         "id": new_guid(), "timestamp": iso(now, zulu=True), "action": action, "location": location, "target": target,
+        "request": {"id": new_guid(), **request},
     }  # fmt: skip
-    if request is not None:
-        data["request"] = {"id": new_guid(), **request}
     return {
         "id": new_guid(), "subject": subject, "eventType": f"Microsoft.ContainerRegistry.{kind}",
         "eventTime": iso(now, zulu=True), "data": data, "dataVersion": "2.0", "metadataVersion": "1",

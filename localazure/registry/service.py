@@ -146,7 +146,7 @@ class RegistryService:
         method: str = "PUT",
         user_agent: str = "",
         host: str = "",
-        import_: bool = False,
+        raises_event: bool = True,
     ) -> Manifest:
         """Store a manifest whose blobs and children are there, move the tag to it and raise `ImagePushed`.
 
@@ -159,7 +159,7 @@ class RegistryService:
             method: HTTP method to name in the event.
             user_agent: User agent to name in the event.
             host: Host to name in the event (default: the login server).
-            import_: The push is an import, whose event has no `request`.
+            raises_event: Whether `ImagePushed` is raised.
 
         Raises:
             RegistryError: 400 for a bad manifest, reference or digest, or for something missing.
@@ -186,16 +186,14 @@ class RegistryService:
             known = target.tags.get(tag)
             target.tags[tag] = Tag(tag, digest, known.created if known else now, now)
         request = {"host": host or registry.properties["loginServer"], "method": method, "useragent": user_agent}
-        for event in events.image_pushed(
-            repository, tag, manifest, now=moment, request=None if import_ else request,
-            locations=(registry.location, *self.replicas),
-        ):  # fmt: skip
+        locations = (registry.location, *self.replicas) if raises_event else ()
+        for event in events.image_pushed(repository, tag, manifest, now=moment, request=request, locations=locations):
             self.azure.events.publish(registry.id, event)
         return manifest
 
     def push(
         self, registry: Resource, repository: str, reference: str, image: Image, *, user_agent: str = "",
-        import_: bool = False,
+        raises_event: bool = True,
     ) -> Manifest:  # fmt: skip
         """Store an image with its blobs and, for an index, its children (each by digest).
 
@@ -203,12 +201,13 @@ class RegistryService:
             RegistryError: As `put_manifest`.
         """
         for child in image.children:
-            self.push(registry, repository, child.digest, child, user_agent=user_agent, import_=import_)
+            self.push(registry, repository, child.digest, child, user_agent=user_agent, raises_event=raises_event)
         for blob in image.blobs.values():
             self.put_blob(registry, blob)
         return self.put_manifest(
-            registry, repository, reference, image.media_type, image.manifest, user_agent=user_agent, import_=import_
-        )
+            registry, repository, reference, image.media_type, image.manifest, user_agent=user_agent,
+            raises_event=raises_event,
+        )  # fmt: skip
 
     def load(self, registry: Resource, repository: str, reference: str) -> Image:
         """Return a stored image with its blobs (and, for an index, its children).

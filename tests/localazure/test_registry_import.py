@@ -107,13 +107,13 @@ async def test_image_of_another_registry_is_copied_to_tags_and_untagged(
     assert tags_of(azure, target) == {"copy:one": IMAGE.digest, "copy:two": IMAGE.digest}
 
 
-async def test_import_raises_image_pushed_without_a_request(
-    azure: Azure, owner: Client, target: Resource, source: Resource
-) -> None:
-    await run_import(owner, target, {"source": {"resourceId": source.id, "sourceImage": "team/app:v1"}})
-    events = [e for e in azure.events.published if e["topic"] == target.id]
-    assert [e["subject"] for e in events] == ["team/app:v1"]
-    assert "request" not in events[0]["data"]
+async def test_import_raises_no_image_pushed(azure: Azure, owner: Client, target: Resource, source: Resource) -> None:
+    by_id = {"resourceId": source.id, "sourceImage": "team/app:v1"}
+    public = {"registryUri": "docker.io", "sourceImage": "library/node:15"}
+    for image in (by_id, public):
+        body = {"source": image, "targetTags": ["copy:one", "copy:two"], "mode": "Force"}
+        assert (await run_import(owner, target, body)).status == 200
+    assert [e for e in azure.events.published if e["topic"] == target.id] == []
 
 
 async def test_existing_tag_is_kept_unless_forced(
