@@ -101,6 +101,19 @@ class Docker:
         except RegistryError as error:
             raise RunFailed(f"manifest for {name.text} not found: manifest unknown: {error.message}") from error
 
+    def tag(self, source: str, target: str) -> None:
+        """Give an image another name.
+
+        Raises:
+            RunFailed: There is no such image here, or the new name has a digest.
+        """
+        name = image_name(source).text
+        if name not in self.images:
+            raise RunFailed(f"Error response from daemon: No such image: {name}")
+        if image_name(target).digest:
+            raise RunFailed("refusing to create a tag with a digest reference")
+        self.images[image_name(target).text] = self.images[name]
+
     def push(self, reference: str) -> tuple[ImageName, str]:
         """Push an image; return its name and its digest in the registry.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from localazure.agent import context, credentials, taskfile, templating
+from localazure.agent import context, credentials, dockercli, taskfile, templating
 from localazure.agent.build import Build
 from localazure.agent.commandline import ScanArguments, build_command, scan_arguments
 from localazure.agent.context import Context
@@ -295,14 +295,24 @@ class Execution:
                 raise RunFailed("failed to push images successfully")
 
     async def _command(self, step: Step, aliases: dict[str, str]) -> None:
-        """Go through the motions of a `cmd` step: its image must be there for the run, but no container starts."""
+        """Go through the motions of a `cmd` step: its image must be there for the run, but no container starts.
+
+        Only the docker CLI does its work.
+        """
         self._log.say(f"Launching container with name: {step.id}")
         await self._work(step.timeout)
         word, _, rest = step.cmd.strip().partition(" ")
+        word = aliases.get(word, word)
         try:
-            name = image_name(aliases.get(word, word))
+            if dockercli.run(self._docker, f"{word} {rest}"):
+                self._log.say(f"Successfully executed container: {step.id}")
+                return
+        except RunFailed as error:
+            raise self._container_failed(step, str(error)) from error
+        try:
+            name = image_name(word)
             if self._azure.registries.find(name.registry) or name.registry.endswith(".azurecr.io"):
-                self._docker.pull(name, "linux/amd64")
+                self._docker.pull(name, dockercli.PLATFORM)
         except RunFailed as error:
             output = f"docker: Error response from daemon: {error}.\nSee 'docker run --help'."
             raise self._container_failed(step, output, status=125) from error

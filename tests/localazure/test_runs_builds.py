@@ -297,6 +297,60 @@ async def test_command_is_not_executed_and_the_log_says_so(builds: Builds) -> No
     assert "localazure does not run containers: skipped alpine:latest ls" in ended.lines
 
 
+async def test_public_image_is_pulled_tagged_and_pushed_by_docker_itself(builds: Builds) -> None:
+    ended = await task_file(
+        builds, "version: v1.1.0\nsteps:\n  - cmd: docker pull docker.io/library/node:15\n"
+        "  - cmd: docker tag docker.io/library/node:15 $Registry/node:15\n  - push: [$Registry/node:15]\n",
+    )  # fmt: skip
+    assert ended.status == "Succeeded", ended.log
+    made_up = public_image("docker.io/library/node:15").children[0]
+    assert builds.tags("node") == {"15": made_up.digest}
+    assert builds.image("15", "node") == made_up
+    assert [image["tag"] for image in ended.run["outputImages"]] == ["15"]
+
+
+async def test_image_that_docker_pulls_and_pushes_again_keeps_its_digest_and_raises_an_event(builds: Builds) -> None:
+    text = f"steps:\n  - cmd: docker pull {TEAM}/app:1\n  - cmd: docker push {TEAM}/app:1\n"
+    image = build_image({"a": b"1"})
+    builds.azure.registries.push(builds.registry("myregistry"), "app", "1", image)
+    assert (await task_file(builds, text)).status == "Succeeded"
+    before, after = (e["data"] for e in builds.azure.events.published if e.get("subject") == "app:1")
+    assert before["target"]["digest"] == after["target"]["digest"] == image.digest
+    assert after["request"]["useragent"].startswith("docker/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (f"pull {BASE}/baseimages/node:15-alpine", 'Error response from daemon: Head "https://'),
+        (f"pull {TEAM}/app:none", f"Error response from daemon: manifest for {TEAM}/app:none not found"),
+        (f"tag node:15 {TEAM}/node:15", "Error response from daemon: No such image: node:15"),
+        (f"push {TEAM}/node:15", f"An image does not exist locally with the tag: {TEAM}/node"),
+        ("pull --all-tags node", "localazure knows `docker pull`, `tag` and `push` with names of images only"),
+    ],
+)
+async def test_docker_that_fails_ends_the_run(builds: Builds, arguments: str, line: str) -> None:
+    ended = await task_file(builds, f"steps:\n  - cmd: docker {arguments}\n")
+    assert ended.status == "Failed"
+    assert any(found.startswith(line) for found in ended.lines), ended.log
+    assert "failed to run step ID: acb_step_0: exit status 1" in ended.lines
+
+
+async def test_docker_gives_no_image_a_digest_for_a_name(builds: Builds) -> None:
+    target = f"{TEAM}/node@sha256:{'0' * 64}"
+    ended = await task_file(builds, f"steps: [cmd: docker pull node:15, cmd: docker tag node:15 {target}]")
+    assert ended.status == "Failed"
+    assert "refusing to create a tag with a digest reference" in ended.lines
+
+
+async def test_docker_pushes_with_the_rights_that_the_run_is_logged_in_with(builds: Builds) -> None:
+    text = f"steps: [cmd: docker pull node:15, cmd: docker tag node:15 {BASE}/node:15, cmd: docker push {BASE}/node:15]"
+    ended = await task_file(builds, text)
+    assert ended.status == "Failed"
+    assert "failed to run step ID: acb_step_2: exit status 1" in ended.lines
+    assert builds.tags("node", "mybaseregistry") == {}
+
+
 async def test_command_whose_image_may_not_be_pulled_fails(builds: Builds) -> None:
     ended = await task_file(builds, f"steps:\n  - cmd: {BASE}/baseimages/node:15-alpine node\n")
     assert any(line.startswith("docker: Error response from daemon: Head") for line in ended.lines)
