@@ -117,12 +117,12 @@ async def _subscribe(az: Az, webhook: Webhook) -> None:
         fails=True,
         says=[r"Supplied URL is invalid\. It cannot be null or empty and should be a proper HTTPS URL"],
     )
-    await az.ask(f"acr import --name mybaseregistry --source docker.io/library/node:15-alpine --image {BASE_IMAGE}")
-    subjects = await az.world.until("the event of the import to arrive", webhook.notified)
+    await az.world.cloud.push_base_image("pushed")
+    subjects = await az.world.until("the event of the push to arrive", webhook.notified)
     await az(
         f"{KIND} delete {SUBSCRIPTION} --yes",
         answer="",
-        differs=[] if subjects == [BASE_IMAGE] else [f"the import before it brought the events {subjects}"],
+        differs=[] if subjects == [BASE_IMAGE] else [f"the push before it brought the events {subjects}"],
     )
 
 

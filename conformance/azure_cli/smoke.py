@@ -49,9 +49,9 @@ class Smoke:
         variables = {
             **self.az.environment, **environment,
             "PATH": f"{PROGRAM.parent}:/usr/local/bin:/usr/bin:/bin",
-            "BASE_REGISTRY_ID": registry_id(BASE),
-            "TEAM_SUBSCRIPTION_IDS": SUBSCRIPTION.rpartition("/")[2],
-            "AZURE_LOCATION": "eastus",
+            "DEPLOYED_BASE_REGISTRY_ID": registry_id(BASE),
+            "DEPLOYED_TEAM_SUBSCRIPTION_IDS": SUBSCRIPTION.rpartition("/")[2],
+            "DEPLOYED_LOCATION": "eastus",
             "AZURE_FUNCTION_APP_ID": deployment.PLACE.site,
             "GROUNDSWELL_URL": "https://groundswell.azurewebsites.net",
             "POLL_SECONDS": "1",
@@ -85,6 +85,7 @@ async def play(az: Az, option: Option) -> None:
     if option is Option.USER_ASSIGNED:
         await smoke("--yes --quiet 5 --wait 60", 0, says="Groundswell works")
     else:
+        await smoke("--yes --wait 60 --source node:16-alpine", 1, says="have the same content")
         await smoke("--yes --quiet 5 --wait 60 --keep", 0, says="everything is left in place")
         await smoke("--yes", 2, says="another call is at work, or was stopped")
         await smoke("--yes --clean", 0, says="nothing is left")
