@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_workflows import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr/bin:/bin"
 
 
