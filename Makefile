@@ -28,7 +28,7 @@ POLICIES := $(SECURITY_VENV)/.installed
 .PHONY: help
 help: ## Show this list
 	@printf 'Groundswell: rebuild team images when their base image is pushed\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nStart with: make demo\n'
 
 ## Using it

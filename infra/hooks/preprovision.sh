@@ -57,10 +57,13 @@ check_rights() { # scope, what it is called
     *) good "you may assign roles on $2" ;;
     esac
 }
-check_providers() { # subscription, providers …
+asked=
+check_providers() { # subscription, providers …: each once
     subscription=$1
     shift
     for provider in "$@"; do
+        case $asked in *" $subscription/$provider "*) continue ;; esac
+        asked="$asked $subscription/$provider "
         state=$(az provider show --subscription "$subscription" --namespace "$provider" --query registrationState --output tsv 2>/dev/null)
         [ "$state" = Registered ] || bad "$provider is not registered in subscription $subscription" \
             "az provider register --subscription $subscription --namespace $provider --wait"

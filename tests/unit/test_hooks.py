@@ -388,6 +388,14 @@ def test_preflight_asks_for_managed_identities_where_one_is_made(
     assert identities == ({app, PLATFORM} if asked else {app})
 
 
+def test_preflight_asks_for_a_provider_once_where_app_and_base_registry_share_a_subscription(
+    azure: Azure, tmp_path: Path
+) -> None:
+    azure.run("preprovision.sh", {**_sound(azure, tmp_path), "AZURE_SUBSCRIPTION_ID": PLATFORM})
+    calls = azure.calls("provider show")
+    assert len(calls) == len(set(calls))
+
+
 def test_preflight_wants_the_resource_group_of_the_fleet_s_identity(azure: Azure, tmp_path: Path) -> None:
     environ = _sound(azure, tmp_path)
     azure.answers["group exists"] = "false"
