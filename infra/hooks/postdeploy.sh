@@ -35,17 +35,17 @@ while :; do
     done
     [ -n "$absent" ] || break
     waited=$(($(date +%s) - started))
-    [ "$waited" -lt "$wait_seconds" ] || fail "still not there after $wait_seconds s:$absent" \
-        "is the code published? azd deploy, or az functionapp deployment source config-zip" \
-        "does it start? az functionapp log deployment show, and exceptions in Application Insights" \
-        "a build that failed, or a module that cannot be imported, makes all functions vanish" \
-        "then repeat: azd hooks run postdeploy, or $0"
     if [ "$waited" -ge "$told" ]; then
         printf '  – after %s s not there:%s\n' "$waited" "$absent"
         told=$((waited + 60))
         az rest --method post --url "$AZURE_FUNCTION_APP_ID/syncfunctiontriggers?api-version=2024-04-01" --output none \
             2>/dev/null || printf '  – its triggers could not be synchronized yet\n'
     fi
+    [ "$waited" -lt "$wait_seconds" ] || fail "still not there after $wait_seconds s:$absent" \
+        "is the code published? azd deploy, or az functionapp deployment source config-zip" \
+        "does it start? az functionapp log deployment show, and exceptions in Application Insights" \
+        "a build that failed, or a module that cannot be imported, makes all functions vanish" \
+        "then repeat: azd hooks run postdeploy, or $0"
     sleep "${POLL_SECONDS:-10}"
 done
 # shellcheck disable=SC2086
