@@ -230,7 +230,8 @@ class Gateway:
             principal = azure.identity.caller(request, ARM_AUDIENCES)
         except InvalidToken as error:
             raise ArmError(401, "InvalidAuthenticationToken", str(error), gateway=True) from error
-        path = "/" + request.path.strip("/")
+        # Resource Manager forgives empty segments: `az resource` writes one where a resource has no parent.
+        path = re.sub("/{2,}", "/", f"/{request.path.strip('/')}")
         route, params = self._match(request.method, path)
         entry = request[ENTRY]
         entry.operation = route.action

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -81,6 +82,55 @@ async def test_older_version_leaves_out_what_it_does_not_know(owner: Client, ver
     older = (await owner.arm("GET", REGISTRY, api_version=version)).body["properties"]
     assert set(newest) - set(older) == absent
     assert set(older) <= set(newest)
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("2025-05-01-preview", True), ("2025-06-01-preview", True), ("2025-11-01", True), ("2025-04-01", False)],
+)
+async def test_bypass_for_tasks_is_known_since_it_was_introduced(owner: Client, version: str, known: bool) -> None:
+    await create(owner)
+    body = {"properties": {"networkRuleBypassAllowedForTasks": True}}
+    shown = await owner.arm("PATCH", REGISTRY, body, api_version=version)
+    assert shown.body["properties"].get("networkRuleBypassAllowedForTasks", False) is known
+    read = await owner.arm("GET", REGISTRY, api_version=NEWEST)
+    assert read.body["properties"]["networkRuleBypassAllowedForTasks"] is known
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda path: path.replace("/registries", "//registries"),  # az resource, for a resource without a parent
+        lambda path: f"{path}/",
+        lambda path: f"{path}//",
+        lambda path: path.upper().replace("/MYREGISTRY", "/MyRegistry"),
+        lambda path: path.replace("resourceGroups", "resourcegroups"),
+        lambda path: path.replace("/", "//"),
+    ],
+    ids=["no-parent", "slash", "slashes", "upper", "lower", "everywhere"],
+)
+async def test_registry_is_found_however_its_id_is_spelt(owner: Client, spell: Callable[[str], str]) -> None:
+    created = await create(owner)
+    path = spell(REGISTRY)
+    read = await owner.arm("GET", path, api_version=NEWEST)
+    assert (read.status, read.body) == (200, created.body)
+
+    body = {**read.body, "tags": {"team": "x"}}
+    written = await owner.arm("PUT", path, body, api_version=NEWEST)
+    assert (written.status, written.body["id"]) == (200, created.body["id"])
+    listed = await owner.arm("GET", REGISTRY.rpartition("/")[0])
+    assert [registry["tags"] for registry in listed.body["value"]] == [{"team": "x"}]
+
+
+async def test_role_can_be_assigned_at_a_scope_that_ends_with_a_slash(azure: Azure, owner: Client) -> None:
+    await create(owner)
+    app = azure.identity.create_app("robot")
+    body = {"properties": {
+        "roleDefinitionId": "/providers/Microsoft.Authorization/roleDefinitions/7f951dda-4ed3-4680-a7ca-43fe172d538d",
+        "principalId": app.system_assigned, "principalType": "ServicePrincipal"}}  # fmt: skip
+    path = f"{REGISTRY}//providers/Microsoft.Authorization/roleAssignments/6e58b750-a987-5909-ad09-047ca6b59d54"
+    made = await owner.arm("PUT", path, body, api_version="2022-04-01")
+    assert (made.status, made.body["properties"]["scope"]) == (201, REGISTRY)
 
 
 async def test_role_assignment_mode_is_unknown_to_a_stable_version_before_2025_11(owner: Client) -> None:
