@@ -40,6 +40,7 @@ class Agent:
             has six to eight of them. For a timeline like Azure's, use about 3.
         concurrency: How many runs of one registry work at the same time; others wait as `Queued`. Azure publishes no
             number.
+        address: From where registries see the agents, which have public addresses of their own.
         contexts: Which local folder stands for which git repository.
         forbidden: Subscriptions (ids in lower case) whose runs are refused with `TasksOperationsNotAllowed`.
     """
@@ -53,6 +54,7 @@ class Agent:
         self._canceled: set[str] = set()
         self.pace = 0.2
         self.concurrency = 4
+        self.address = "203.0.113.9"
         self.contexts = Contexts()
         self.forbidden: set[str] = set()
         azure.on_forget.append(self._forget)

@@ -6,8 +6,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from localazure.agent.definition import Definition
-from localazure.agent.docker import Login
+from localazure.agent.docker import UNAUTHORIZED, Login
 from localazure.agent.errors import RunFailed
+from localazure.registry import network
 from localazure.registry.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ def resolve(azure: Azure, registry: Resource, definition: Definition) -> dict[st
     The source registry needs no credential in its own run, unless it is in ABAC mode: then ACR's own token is worth
     nothing, and `credentials.sourceRegistry.identity` must name an identity with rights
     (https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions).
-    An identity's rights are looked at here only as far as ACR does it: without any, the token exchange answers 401.
+    An identity's rights are looked at here only as far as ACR does it: without any, the token exchange answers 401. A
+    firewall that keeps the agent out answers 403 before that, even to a login that it would find good; only the
+    task's system-assigned identity passes it, where the registry lets tasks pass
+    (https://github.com/Azure/azure-cli/issues/28151). A credential for the source registry is used in place of ACR's
+    own token, which never passes.
 
     Raises:
         RunFailed: An identity is unknown, or the token exchange refuses it.
@@ -34,7 +39,7 @@ def resolve(azure: Azure, registry: Resource, definition: Definition) -> dict[st
         logins[login_server] = _with_identity(azure, login_server, identity, definition)
     elif source.get("loginMode") != "None":
         abac = registry.properties.get("roleAssignmentMode") == "AbacRepositoryPermissions"
-        logins[login_server] = Login(None, refused=abac)
+        logins[login_server] = Login(None, refused=_denied(azure, registry) or (UNAUTHORIZED if abac else ""))
     for host, credential in (definition["credentials"].get("customRegistries") or {}).items():
         if credential.get("userName") or credential.get("password"):
             logins[host] = _with_password(azure, host, credential)
@@ -56,14 +61,23 @@ def _with_identity(azure: Azure, host: str, identity: str, definition: Definitio
             "failed to resolve secrets: unable to send the request to get ACR refresh token: "
             f'Post "https://{host}/oauth2/exchange": dial tcp: lookup {host}: no such host'
         )
+    passes = identity.lower() == "[system]" and network.lets_tasks_pass(target)
     try:
+        if denied := "" if passes else _denied(azure, target):
+            raise RegistryError(403, "DENIED", denied)
         azure.registries.exchange(principal, target)
     except RegistryError as error:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
         raise RunFailed(
             f"failed to resolve secrets: failed to get ACR refresh token, exchange API response code: {status}"
         ) from error
-    return Login(principal)
+    return Login(principal, passes=passes)
+
+
+def _denied(azure: Azure, registry: Resource) -> str:
+    """Return what a registry's firewall says to the agent, or "" if it admits it."""
+    address = azure.agent.address
+    return "" if network.admits(registry, address) else f"denied: {network.denial(address)}"
 
 
 def _principal(azure: Azure, identity: str, definition: Definition) -> Principal | None:
@@ -84,8 +98,10 @@ def _with_password(azure: Azure, host: str, credential: dict[str, Any]) -> Login
         raise RunFailed("failed to resolve secrets: localazure has no Key Vault to read from")
     target = azure.registries.find(host)
     if target is None:
-        return Login(None, refused=True)
+        return Login(None, refused=UNAUTHORIZED)
+    if denied := _denied(azure, target):
+        return Login(None, refused=denied)
     try:
         return Login(azure.registries.auth.log_in(user.get("value") or "", password.get("value") or "", target))
     except RegistryError:
-        return Login(None, refused=True)
+        return Login(None, refused=UNAUTHORIZED)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from localazure.agent.dockerfile import DOCKER_HUB, ImageName, image_name
 from localazure.agent.errors import RunFailed
+from localazure.registry import network
 from localazure.registry.errors import RegistryError
 from localazure.registry.images import Image, public_image
 
@@ -31,11 +32,13 @@ class Login:
 
     Attributes:
         principal: With whose rights; None means ACR's own token, which may do everything in the task's registry.
-        refused: The registry refuses the login.
+        refused: What the registry says when it refuses the login, or "".
+        passes: Its firewall lets this login pass.
     """
 
     principal: Principal | None
-    refused: bool = False
+    refused: str = ""
+    passes: bool = False
 
 
 class Docker:
@@ -61,6 +64,13 @@ class Docker:
         if login is None:
             return False
         return login.principal is None or self._azure.registries.may(login.principal, registry, repository, action)
+
+    def _refusal(self, host: str, registry: Resource, repository: str, action: str) -> str:
+        """Return what a registry says to a request of this agent's that it refuses, or ""."""
+        login, address = self.logins.get(host.lower()), self._azure.agent.address
+        if not (network.admits(registry, address) or (login and login.passes)):
+            return f"denied: {network.denial(address)}"
+        return "" if self._may(host, registry, repository, action) else UNAUTHORIZED
 
     def pull(self, name: ImageName, platform: str) -> Image:
         """Pull an image of a platform (`os/architecture[/variant]`), unless it is there already.
@@ -94,8 +104,8 @@ class Docker:
             public = "docker.io" if host == DOCKER_HUB else host
             separator = "@" if name.digest else ":"
             return public_image(f"{public}/{name.repository}{separator}{name.reference}")
-        if not self._may(host, registry, name.repository, "pull"):
-            raise RunFailed(f'Head "https://{host}/v2/{name.repository}/manifests/{name.reference}": {UNAUTHORIZED}')
+        if refusal := self._refusal(host, registry, name.repository, "pull"):
+            raise RunFailed(f'Head "https://{host}/v2/{name.repository}/manifests/{name.reference}": {refusal}')
         try:
             return self._azure.registries.load(registry, name.repository, name.reference)
         except RegistryError as error:
@@ -132,8 +142,8 @@ class Docker:
         layers = image.document["layers"]
         for layer in layers:
             self._out(f"{layer['digest'][7:19]}: Preparing")
-        if not self._may(name.registry, registry, name.repository, "push"):
-            raise RunFailed(UNAUTHORIZED)
+        if refusal := self._refusal(name.registry, registry, name.repository, "push"):
+            raise RunFailed(refusal)
         for layer in layers:
             there = self._azure.registries.get_blob(registry, layer["digest"]) is not None
             self._out(f"{layer['digest'][7:19]}: {'Layer already exists' if there else 'Pushed'}")

@@ -15,7 +15,7 @@ from localazure.agent.commandline import ScanArguments, build_command, scan_argu
 from localazure.agent.context import Context
 from localazure.agent.definition import Definition, docker_step
 from localazure.agent.dependencies import Dependency, as_yaml
-from localazure.agent.docker import UNAUTHORIZED, Docker, Login
+from localazure.agent.docker import Docker, Login
 from localazure.agent.dockerfile import ImageName, image_name, scan
 from localazure.agent.errors import RunFailed, TimedOut
 from localazure.agent.taskfile import NETWORK, Step, TaskFile
@@ -190,7 +190,7 @@ class Execution:
             if login.refused:
                 raise RunFailed(
                     "failed to login, ran out of retries: failed to set docker credentials: Error response from "
-                    f'daemon: Get "https://{host}/v2/": {UNAUTHORIZED}\n: exit status 1'
+                    f'daemon: Get "https://{host}/v2/": {login.refused}\n: exit status 1'
                 )
             say(f"Successfully logged into {host}")
         self._docker = Docker(self._azure, logins, self._log.raw)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -13,7 +12,7 @@ from localazure.clock import iso
 from localazure.conditions import REPOSITORY_NAME
 from localazure.front import ENTRY
 from localazure.rbac import Decision
-from localazure.registry import events, importing
+from localazure.registry import events, importing, network
 from localazure.registry.acr import Metadata
 from localazure.registry.auth import Auth
 from localazure.registry.errors import PageNotFound, RegistryError, manifest_unknown, name_unknown
@@ -340,15 +339,6 @@ def _check_network(request: web.Request, registry: Resource) -> None:
     Raises:
         RegistryError: 403 `DENIED` (https://aka.ms/acr/firewall).
     """
-    properties: dict[str, Any] = registry.properties
-    rules = properties.get("networkRuleSet") or {}
-    if properties.get("publicNetworkAccess") != "Disabled":
-        if rules.get("defaultAction") != "Deny":
-            return
-        address = ipaddress.ip_address(request.remote or "127.0.0.1")
-        if any(address in ipaddress.ip_network(rule["value"], strict=False) for rule in rules.get("ipRules") or ()):
-            return
-    raise RegistryError(
-        403, "DENIED",
-        f"client with IP '{request.remote}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access.",
-    )  # fmt: skip
+    address = request.remote or "127.0.0.1"
+    if not network.admits(registry, address):
+        raise RegistryError(403, "DENIED", network.denial(address))
