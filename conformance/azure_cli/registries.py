@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.azure_cli.az import ANSWERS, Az
-from conformance.azure_cli.scenario import REFUSED, TASK, create_identity, run_log
+from conformance.azure_cli.scenario import FORBIDDEN, REFUSED, TASK, create_identity, run_log
 
 CREATE = "acr create --resource-group myResourceGroup --sku Standard"
 ABAC = "--registry abacregistry"
@@ -106,6 +106,39 @@ async def _abac(az: Az) -> None:
         f"{grant} --scope {team} --role 'Container Registry Repository Writer' --query principalId", answer=principal
     )
     await az(f"acr task run {task}", says=run_log("abacregistry"))
+    await _firewall(az, task)
+
+
+async def _firewall(az: Az, task: str) -> None:
+    """Put the base registry behind a firewall, and let tasks pass.
+
+    https://learn.microsoft.com/azure/container-registry/manage-network-bypass-policy-for-tasks
+    """
+    await az("acr update --name mybaseregistry --sku Premium --query sku.name", answer="Premium")
+    await az(
+        "acr update --name mybaseregistry --public-network-enabled false --allow-trusted-services true --query "
+        "'{access:publicNetworkAccess,bypass:networkRuleBypassOptions,tasks:networkRuleBypassAllowedForTasks}'",
+        answer={"access": "Disabled", "bypass": "AzureServices", "tasks": False},
+    )
+    await az(f"acr task run {task}", fails=True, says=FORBIDDEN, silent=["was successful"])
+    version = "--api-version 2025-11-01"
+    by_name = (
+        "--namespace Microsoft.ContainerRegistry --resource-type registries --name mybaseregistry "
+        f"--resource-group myResourceGroup {version}"
+    )
+    by_id = f"--ids {az.names['baseregID']} {version}"
+    flag = "properties.networkRuleBypassAllowedForTasks"
+    await az(f"resource show {by_name} --query {flag}", answer=False)
+    await az(f"resource update {by_name} --set {flag}=true --query {flag}", answer=True)
+    await az(f"acr task run {task}", says=run_log("abacregistry"))
+    await az(f"resource update {by_id} --set {flag}=false --query {flag}", answer=False)
+    await az(f"resource update {by_id} --set {flag}=true --query {flag}", answer=True)
+    await az(
+        "acr update --name mybaseregistry --allow-trusted-services false --query networkRuleBypassOptions",
+        answer="None",
+    )
+    await az(f"resource show {by_id} --query name", answer="mybaseregistry")
+    await az(f"acr task run {task}", fails=True, says=FORBIDDEN, silent=["was successful"])
 
 
 async def _delete(az: Az) -> None:

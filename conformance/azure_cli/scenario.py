@@ -62,6 +62,8 @@ REFUSED = (
     r"failed to get ACR refresh token, exchange API response code: 40[13]",
     r"^Run ID: c[a-z]\w+ failed after \d+s\. Error: failed during run, err: exit status 1$",
 )
+# The same, from a firewall.
+FORBIDDEN = (REFUSED[0], REFUSED[1].replace("40[13]", "403 Forbidden$"), REFUSED[2])
 
 
 def run_log(team: str) -> tuple[str, ...]:
