@@ -64,11 +64,13 @@ def held(azure: Azure) -> list[tuple[str, str, str, str | None]]:
 
 
 DELEGATED = [
-    (BASE_ID, roles.ACR_PULL), (BASE_ID, roles.REPOSITORY_READER), (TEAM_ID, roles.REPOSITORY_WRITER),
+    (BASE_ID, roles.ACR_PULL), (BASE_ID, roles.REPOSITORY_READER),
+    (TEAM_ID, roles.REPOSITORY_WRITER), (TEAM_ID, roles.ACR_PUSH),
 ]  # fmt: skip
+PUSHING = (roles.REPOSITORY_WRITER, roles.ACR_PUSH)
 
 
-@pytest.mark.parametrize(("scope", "role"), DELEGATED, ids=["pull", "reader", "writer"])
+@pytest.mark.parametrize(("scope", "role"), DELEGATED, ids=["pull", "reader", "writer", "push"])
 async def test_delegated_role_can_be_given_to_a_service_principal_and_taken_back(
     app: Client, robot: str, scope: str, role: str
 ) -> None:
@@ -82,8 +84,8 @@ async def test_delegated_role_can_be_given_to_a_service_principal_and_taken_back
 async def test_no_other_role_can_be_given(azure: Azure, app: Client, robot: str, scope: str) -> None:
     before = held(azure)
     for role in roles.ROLES.values():
-        # Repository Writer is delegated for the subscription of the teams, and so for all that is in it.
-        if (scope, role.id) in DELEGATED or (role.id == roles.REPOSITORY_WRITER and scope != "/"):
+        # Pushing is delegated for the subscription of the teams, and so for all that is in it.
+        if (scope, role.id) in DELEGATED or (role.id in PUSHING and scope != "/"):
             continue
         for principal in (robot, app.app.system_assigned or ""):
             refused = await put(app, path(scope), body(principal, role.id))
@@ -91,7 +93,7 @@ async def test_no_other_role_can_be_given(azure: Azure, app: Client, robot: str,
     assert held(azure) == before
 
 
-@pytest.mark.parametrize("role", [roles.REPOSITORY_WRITER, roles.OWNER], ids=["writer", "owner"])
+@pytest.mark.parametrize("role", [*PUSHING, roles.OWNER], ids=["writer", "push", "owner"])
 async def test_base_registry_in_a_subscription_of_its_own_cannot_be_opened_for_writing(
     world: World, session: aiohttp.ClientSession, robot: str, role: str
 ) -> None:
@@ -123,7 +125,7 @@ PRINCIPALS: dict[str, tuple[Callable[[Azure], str], str | None, tuple[int, str]]
 
 
 @pytest.mark.parametrize("kind", PRINCIPALS)
-@pytest.mark.parametrize(("scope", "role"), DELEGATED, ids=["pull", "reader", "writer"])
+@pytest.mark.parametrize(("scope", "role"), DELEGATED, ids=["pull", "reader", "writer", "push"])
 async def test_only_service_principals_are_given_roles(
     azure: Azure, app: Client, scope: str, role: str, kind: str
 ) -> None:
@@ -136,7 +138,7 @@ async def test_only_service_principals_are_given_roles(
 @pytest.mark.parametrize(
     ("scope", "role", "kind"),
     [
-        (BASE_ID, roles.ACR_PUSH, "robot"),
+        (BASE_ID, roles.ACR_DELETE, "robot"),
         (BASE_ID, roles.OWNER, "robot"),
         (BASE_ID, roles.ACR_PULL, "user"),
         (TEAM_ID, roles.REPOSITORY_WRITER, "user"),
