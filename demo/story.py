@@ -189,7 +189,7 @@ class Story:
         status, _, shown = await self._ask("GET", location)
         self.check(status == 200 and shown["status"] == run["status"] == "Succeeded", "200, status Succeeded",
                    f"200 with status {run['status']}, as in Azure", f"{status} {shown}")  # fmt: skip
-        await self._ask_for_conditions({}, "200, all four conditions hold")
+        await self._ask_for_conditions({}, "200, all conditions hold")
         status, _, log = await self._ask("GET", f"{location}/logs")
         kept = await self.cloud.run_log(run["runId"])
         self.check(status == 200 and log == kept, "200, the log as ACR keeps it", kept, f"{status} {log}")
@@ -318,7 +318,7 @@ class Story:
         status, _, answer = await self._ask("GET", REGISTRY_PATH)
         found: list[dict[str, str]] = answer["tasks"][0]["conditions"] if status == 200 else []
         states = {condition["type"]: condition["status"] for condition in found}
-        expected = dict.fromkeys(("identity", "task", "grant", "credential"), "True") | wanted
+        expected = dict.fromkeys(("identity", "task", "grant", "credential", "network"), "True") | wanted
         self.timeline.say(Actor.GROUNDSWELL, words.conditions(found))
         self.check(states == expected, text, f"200 with {expected}", f"{status} {answer}")
 

@@ -50,18 +50,28 @@ class Run:
 
 @dataclass(frozen=True)
 class Assignments:
-    """Role assignments: (principal id, scope, role id), all in lower case, those with a condition left out."""
+    """Role assignments.
 
-    entries: frozenset[tuple[str, str, str]]
+    Attributes:
+        entries: (principal id, scope, role id), all in lower case, those with a condition left out → when it was made.
+    """
+
+    entries: Mapping[tuple[str, str, str], datetime | None]
 
     def holds(self, principal_id: str, grant: Grant) -> bool:
         """Tell whether a principal holds a role on a registry, inherited assignments included."""
-        scope = ""
-        for part in ("", *grant.scope.lower().strip("/").split("/")):
-            scope = f"{scope}/{part}".rstrip("/")
-            if (principal_id.lower(), scope, grant.role) in self.entries:
-                return True
-        return False
+        return bool(self._that_give(principal_id, grant))
+
+    def since(self, principal_id: str, grant: Grant) -> datetime | None:
+        """Return since when a principal holds a role on a registry, or None if that is not known."""
+        made = [self.entries[entry] for entry in self._that_give(principal_id, grant)]
+        return min((moment for moment in made if moment), default=None)
+
+    def _that_give(self, principal_id: str, grant: Grant) -> list[tuple[str, str, str]]:
+        parts = grant.scope.lower().strip("/").split("/")
+        scopes = ["", *("/" + "/".join(parts[: length + 1]) for length in range(len(parts)))]
+        wanted = [(principal_id.lower(), scope, grant.role) for scope in scopes]
+        return [entry for entry in wanted if entry in self.entries]
 
 
 @contextmanager
@@ -158,7 +168,7 @@ class Arm:
 
     async def assignments(self, scope: str, principal_id: str = "") -> Assignments:
         """Return the role assignments at, above and below a scope: all, or those of one principal."""
-        entries = set()
+        entries: dict[tuple[str, str, str], datetime | None] = {}
         subscription = scope.split("/")[2]
         with _doing(f"read the role assignments on {scope.rpartition('/')[2]}"):
             client = self._clients.authorization(subscription)
@@ -167,8 +177,9 @@ class Arm:
                 # A condition may take back what the role gives.
                 if not item.condition:
                     role = str(item.role_definition_id).rpartition("/")[2]
-                    entries.add((str(item.principal_id).lower(), str(item.scope).rstrip("/").lower(), role.lower()))
-        return Assignments(frozenset(entries))
+                    key = (str(item.principal_id).lower(), str(item.scope).rstrip("/").lower(), role.lower())
+                    entries[key] = item.created_on
+        return Assignments(entries)
 
     async def grant(self, grant: Grant, subscription: str, principal_id: str) -> bool:
         """Assign a role; return False if it was assigned already (409 RoleAssignmentExists).

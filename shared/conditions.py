@@ -1,4 +1,4 @@
-"""What is there compared with what should be: the four conditions of a registry. Pure functions on ARM's JSON."""
+"""What is there compared with what should be: the conditions of a registry. Pure functions on ARM's JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,17 +15,18 @@ from shared.registries import normalized_location
 
 
 class Kind(StrEnum):
-    """The four things that a team registry needs."""
+    """The things that a team registry needs."""
 
     IDENTITY = "identity"
     TASK = "task"
     GRANT = "grant"
     CREDENTIAL = "credential"
+    NETWORK = "network"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One of the four, as it is now.
+    """One of them, as it is now.
 
     Attributes:
         ready: True, False, or None if it cannot be told yet.
@@ -48,6 +50,7 @@ class Observed:
         details: The task as listDetails shows it (credentials in clear), or None if nobody looked.
         principal_id: Whom grants must name; "" while there is no identity yet.
         held: Grants that the principal holds.
+        granted: When the youngest of those was made, or None.
     """
 
     identity: UserIdentity | None
@@ -55,6 +58,7 @@ class Observed:
     details: Mapping[str, Any] | None = None
     principal_id: str = ""
     held: frozenset[Grant] = frozenset()
+    granted: datetime | None = None
 
 
 def task_differences(desired: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[str, ...]:
@@ -131,28 +135,37 @@ def credential_problem(desired: Mapping[str, Any], observed: Observed, *, verifi
     """
     want = desired["properties"]["credentials"]
     have = ((observed.task or {}).get("properties") or {}).get("credentials") or {}
-    (server, credential), *_ = want["customRegistries"].items()
     present = {key.lower() for key in have.get("customRegistries") or {}}
-    if server not in present:
-        return f"no credential for {server}"
-    wanted_source = (want.get("sourceRegistry") or {}).get("identity")
-    source = have.get("sourceRegistry") or {}
-    if wanted_source and str(source.get("identity") or "").lower() != wanted_source.lower():
-        return "the task does not log in to its own registry with its identity"
+    for server in want["customRegistries"]:
+        if server not in present:
+            return f"no credential for {server}"
+    if problem := _source_problem(want.get("sourceRegistry") or {}, have.get("sourceRegistry") or {}):
+        return problem
     if not verified and observed.details is None:
         return None
     if observed.details is None:
         return ""
     shown = ((observed.details.get("properties") or {}).get("credentials") or {}).get("customRegistries") or {}
-    actual = next((value for key, value in shown.items() if key.lower() == server), None) or {}
-    if str(actual.get("identity") or "").lower() != credential["identity"].lower():
-        return f"the credential for {server} belongs to somebody else"
+    actual = {key.lower(): value or {} for key, value in shown.items()}
+    for server, credential in want["customRegistries"].items():
+        if str(actual.get(server, {}).get("identity") or "").lower() != credential["identity"].lower():
+            return f"the credential for {server} belongs to somebody else"
+    return ""
+
+
+def _source_problem(want: Mapping[str, Any], have: Mapping[str, Any]) -> str:
+    """Tell what is wrong with how the task logs in to its own registry, or ""."""
+    identity = want.get("identity")
+    if identity and str(have.get("identity") or "").lower() != identity.lower():
+        return "the task does not log in to its own registry with its identity"
+    if not identity and want.get("loginMode", "Default") != (have.get("loginMode") or "Default"):
+        return f"the login mode of its own registry is {have.get('loginMode') or 'Default'}"
     return ""
 
 
 def of(desired: Mapping[str, Any] | None, observed: Observed, grants: tuple[Grant, ...], *,
        system_assigned: bool, verified: bool) -> tuple[Condition, ...]:  # fmt: skip
-    """Return the four conditions.
+    """Return the conditions that writes of Groundswell's bring about.
 
     Args:
         desired: The task that should be there; None while the identity it names does not exist.
@@ -203,7 +216,7 @@ def _credential(desired: Mapping[str, Any] | None, observed: Observed, *, verifi
         return Condition(Kind.CREDENTIAL, None, "NotChecked", "A credential exists; whose it is was not looked up.")
     if problem:
         return Condition(Kind.CREDENTIAL, False, "Wrong", f"The task cannot log in: {problem}.")
-    server = next(iter(desired["properties"]["credentials"]["customRegistries"]))
-    whose = desired["properties"]["credentials"]["customRegistries"][server]["identity"]
+    registries = desired["properties"]["credentials"]["customRegistries"]
+    whose = next(iter(registries.values()))["identity"]
     name = "its system-assigned identity" if whose == SYSTEM else f"client id {whose}"
-    return Condition(Kind.CREDENTIAL, True, "Present", f"The task logs in to {server} with {name}.")
+    return Condition(Kind.CREDENTIAL, True, "Present", f"The task logs in to {' and '.join(registries)} with {name}.")

@@ -1,6 +1,6 @@
 """Desired state: what a team registry must have so that its task can pull the base image. Pure functions.
 
-Four things: the identity, the task, the grants and the credential on the task
+Four things: the identity, the task, the grants and the credentials on the task
 (https://learn.microsoft.com/azure/container-registry/container-registry-tasks-cross-registry-authentication).
 """
 
@@ -19,10 +19,12 @@ from shared.registries import Registry
 
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers
 ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
+ACR_PUSH = "8311e382-0749-4cb8-b61a-304f252e45ec"
 REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
 REPOSITORY_WRITER = "2a1e307c-b015-4ebd-883e-5b7698a07328"
 ROLE_NAMES = {
     ACR_PULL: "AcrPull",
+    ACR_PUSH: "AcrPush",
     REPOSITORY_READER: "Container Registry Repository Reader",
     REPOSITORY_WRITER: "Container Registry Repository Writer",
 }
@@ -72,14 +74,26 @@ class Grant:
         return str(uuid.uuid5(_ASSIGNMENT_NAMES, f"{self.scope.lower()}|{principal_id.lower()}|{self.role}"))
 
 
-def grants(team: Registry, base: Registry) -> tuple[Grant, ...]:
+def logs_in_at_home(team: Registry, *, system_assigned: bool) -> bool:
+    """Tell whether a task needs a credential for its own registry.
+
+    A run's own token does not pass the registry's firewall; a login with the task's system-assigned identity does,
+    where the registry lets tasks pass (https://github.com/MicrosoftDocs/azure-docs/issues/96504): shared/network.py.
+    """
+    return system_assigned and team.network.restricted
+
+
+def grants(team: Registry, base: Registry, *, system_assigned: bool = False) -> tuple[Grant, ...]:
     """Return the roles that the task's identity needs.
 
     In ABAC mode the base registry honours Repository Reader in place of AcrPull, and a team registry gives its own
-    tasks no rights of their own, so pushing needs Repository Writer.
+    tasks no rights of their own, so pushing needs Repository Writer. A task that logs in to its own registry with its
+    identity has no rights there but the identity's.
     """
     pull = Grant(base.id, REPOSITORY_READER if base.abac else ACR_PULL)
-    return (pull, Grant(team.id, REPOSITORY_WRITER)) if team.abac else (pull,)
+    if team.abac:
+        return pull, Grant(team.id, REPOSITORY_WRITER)
+    return (pull, Grant(team.id, ACR_PUSH)) if logs_in_at_home(team, system_assigned=system_assigned) else (pull,)
 
 
 def task_body(
@@ -94,8 +108,13 @@ def task_body(
     """
     reference = identity.client_id if identity else SYSTEM
     credentials: dict[str, Any] = {"customRegistries": {base.login_server: {"identity": reference}}}
+    at_home = logs_in_at_home(team, system_assigned=identity is None)
+    if at_home:
+        credentials["customRegistries"][team.login_server] = {"identity": reference}
     if team.abac:
         credentials["sourceRegistry"] = {"identity": reference}
+    elif at_home:
+        credentials["sourceRegistry"] = {"loginMode": "None"}
     body: dict[str, Any] = {
         "location": team.location,
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity.id: {}}}

@@ -84,6 +84,11 @@ def from_azure(error: AzureError, doing: str) -> GroundswellError:
         return TemporaryError(f"Could not {doing}: no usable answer ({_brief(error)}).")
     status, code = error.status_code, code_of(error)
     text = f"Could not {doing}: {status} {code or error.reason or ''}: {_brief(error)}"
+    if status == 403 and "https://aka.ms/acr/firewall" in str(error):
+        return NotPermitted(
+            f"{text} Let the app's address through the registry's firewall, or lead a private endpoint there: "
+            'docs/deployment.md, "A registry behind a firewall".'
+        )
     if status in (401, 403):
         return NotPermitted(f"{text} Give the app's identity the role named in infra/app-roles.json for this scope.")
     if status in _TRANSIENT or status >= 500:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from azure.mgmt.core.tools import parse_resource_id
 
-from shared import telemetry
+from shared import onboarding, refusals, telemetry
 from shared.arm import Run
-from shared.errors import GroundswellError, NotFound, TemporaryError
+from shared.errors import GroundswellError, NotFound, PermanentError, TemporaryError
 from shared.ledger import Build
 from shared.logs import Log
 from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
+from shared.refusals import Refused
 from shared.registries import Registry
 from shared.services import Services
 
 log = Log("followup")
 
-# What the builder writes when the identity's token is not good for the registry (a grant takes up to ten minutes:
-# https://learn.microsoft.com/azure/role-based-access-control/troubleshooting).
-_LOGIN_REFUSED = re.compile(
-    r"failed to get ACR refresh token.*\b40[13]\b|exchange API response code: 40[13]", re.IGNORECASE
-)
 _ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
 _LOSE_TRACK = timedelta(hours=24)
 
@@ -35,11 +32,6 @@ class Verdict(StrEnum):
     ENDED = "ended"
     REPEATED = "login-refused-repeated"
     LOST = "lost"
-
-
-def login_refused(text: str) -> bool:
-    """Tell whether a run's log says that the task could not log in to the base registry."""
-    return _LOGIN_REFUSED.search(text) is not None
 
 
 def failure_line(text: str) -> str:
@@ -76,9 +68,10 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
         return Verdict.STILL_RUNNING
     reason, refused = await _why(services, team, run)
     now = services.now()
-    patience = timedelta(seconds=services.settings.grant_patience_seconds)
     since = check.request.refused_since or check.scheduled_at
-    if refused and (run.finished or now) - since < patience:
+    judgement = await _judge(services, check.request, refused, since, run.finished or now)
+    reason = f"{reason} {judgement.advice}".strip()
+    if judgement.repeat:
         delay = min(15.0 * 2**check.request.logins_refused, 300.0)
         again = RebuildRequest.model_validate(
             {**check.request.model_dump(by_alias=True), "cause": Cause.RETRY, "replaces": run.id, "build": check.build,
@@ -103,16 +96,42 @@ def _count(outcome: str, check: RunCheck) -> None:
     telemetry.rebuild(outcome, registry=request.registry, task=request.task, cause=request.cause)
 
 
-async def _why(services: Services, team: Registry, run: Run) -> tuple[str, bool]:
-    """Return why a run failed, and whether it was a refused login."""
+async def _why(services: Services, team: Registry, run: Run) -> tuple[str, Refused | None]:
+    """Return why a run failed, and what refused its login if that is it."""
     if run.status == "Succeeded":
-        return "", False
+        return "", None
     try:
         text = await services.arm.log(team, run.id)
     except (NotFound, TemporaryError) as error:
         log.warning("log not read", registry=team.name, run_id=run.id, reason=error)
-        return run.error, False
-    return failure_line(text) or run.error, login_refused(text)
+        return run.error, None
+    return failure_line(text) or run.error, refusals.read(text)
+
+
+async def _judge(
+    services: Services, request: RebuildRequest, refused: Refused | None, since: datetime, at: datetime
+) -> refusals.Judgement:
+    """Tell whether to repeat a run; a grant takes up to ten minutes.
+
+    https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+    """
+    patience = timedelta(seconds=services.settings.grant_patience_seconds)
+    if refused is None:
+        return refusals.Judgement(repeat=False)
+    in_time = at - since < patience
+    try:
+        target = await onboarding.find_target(services, request.registry, request.task)
+        if target is None:
+            return refusals.Judgement(in_time)
+        if refused.host not in ("", target.base.login_server, target.team.login_server):
+            return refusals.Judgement(repeat=False)
+        state = await onboarding.observe(services, target, fresh=True)
+    except PermanentError as error:
+        log.warning("refused login not looked into", registry=request.registry, task=request.task, reason=error)
+        return refusals.Judgement(in_time)
+    granted = state.observed.granted
+    judgement = refusals.judge(refused.by, target.network, state.mendable, granted, at=at, patience=patience)
+    return replace(judgement, repeat=judgement.repeat and in_time)
 
 
 async def look_again(services: Services, check: RunCheck, error: GroundswellError | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from shared import conditions, desired
+from shared import conditions, desired, network
 from shared.conditions import Condition, Observed
 from shared.desired import UserIdentity
 from shared.errors import NotFound, NotPermitted, PermanentError
@@ -34,12 +34,33 @@ class Target:
         """Whether the task has an identity of its own."""
         return isinstance(self.policy.identity, SystemAssigned)
 
+    @property
+    def grants(self) -> tuple[desired.Grant, ...]:
+        """The roles that the task's identity must hold."""
+        return desired.grants(self.team, self.base, system_assigned=self.system_assigned)
+
+    @property
+    def network(self) -> Condition:
+        """Whether the task reaches both registries."""
+        return network.condition(self.team, self.base, system_assigned=self.system_assigned)
+
     def body(self, identity: UserIdentity | None) -> dict[str, Any] | None:
         """Return the desired task, or None while the identity that it names does not exist."""
         if identity is None and not self.system_assigned:
             return None
         values = values_for(self.task, self.team.tags).values
         return desired.task_body(self.task, self.team, self.base, values, identity)
+
+
+async def find_target(services: Services, registry: str, task: str) -> Target | None:
+    """Return a registry's task as it should be by now, or None if the registry or the policy's task is gone."""
+    policy = services.policy
+    wanted, team = policy.task(task), await services.fleet.find(registry, fresh=True)
+    if wanted is None or team is None:
+        return None
+    base = await services.base_registry(policy)
+    base = await services.fleet.find(base.id, fresh=True) or base
+    return Target(policy, wanted, team, base)
 
 
 @dataclass(frozen=True)
@@ -57,11 +78,16 @@ class State:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """The four conditions."""
-        grants = desired.grants(self.target.team, self.target.base)
+        """All conditions."""
+        return *self.mendable, self.target.network
+
+    @property
+    def mendable(self) -> tuple[Condition, ...]:
+        """The conditions that `ensure` brings about."""
         return conditions.of(
-            self.desired, self.observed, grants, system_assigned=self.target.system_assigned, verified=self.verified
-        )
+            self.desired, self.observed, self.target.grants,
+            system_assigned=self.target.system_assigned, verified=self.verified,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,7 +130,7 @@ async def _settled(services: Services, target: Target) -> Applied | None:
     if body is None or listed is None or listed.spec != desired.spec_of(body):
         return None
     principal = identity.principal_id if identity else listed.principal_id
-    for grant in desired.grants(team, target.base):
+    for grant in target.grants:
         # Grants on team registries are read for the whole subscription at once.
         scope = grant.scope if grant.scope == target.base.id else f"/subscriptions/{team.subscription}"
         if not (await services.fleet.assignments(scope)).holds(principal, grant):
@@ -129,8 +155,9 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
 
     identity, (task, known) = await both(_find_identity(services, target.policy, fresh=fresh), find_task())
     principal = identity.principal_id if identity else _system_principal(task) if target.system_assigned else ""
-    held = await _held(services, target, principal) if principal else frozenset()
-    observed = Observed(identity, task, principal_id=principal, held=held)
+    held = await _held(services, target, principal) if principal else {}
+    granted = max((made for made in held.values() if made), default=None)
+    observed = Observed(identity, task, principal_id=principal, held=frozenset(held), granted=granted)
     body = target.body(identity)
     if task is None or body is None:
         return State(target, observed, verified=False)
@@ -143,12 +170,14 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
     return State(target, observed, verified)
 
 
-async def _held(services: Services, target: Target, principal_id: str) -> frozenset[desired.Grant]:
-    held = set()
-    for grant in desired.grants(target.team, target.base):
-        if (await services.arm.assignments(grant.scope, principal_id)).holds(principal_id, grant):
-            held.add(grant)
-    return frozenset(held)
+async def _held(services: Services, target: Target, principal_id: str) -> dict[desired.Grant, datetime | None]:
+    """Return the grants that a principal holds, and since when."""
+    held = {}
+    for grant in target.grants:
+        assignments = await services.arm.assignments(grant.scope, principal_id)
+        if assignments.holds(principal_id, grant):
+            held[grant] = assignments.since(principal_id, grant)
+    return held
 
 
 async def ensure(services: Services, target: Target, *, newborn: bool = False, fresh: bool = False) -> Applied:
@@ -240,7 +269,7 @@ async def _identity_subscription(services: Services, policy: Policy, wanted: Use
 
 async def _grant(services: Services, target: Target, observed: Observed) -> list[str]:
     writes = []
-    for grant in desired.grants(target.team, target.base):
+    for grant in target.grants:
         if grant in observed.held:
             continue
         registry = target.base if grant.scope == target.base.id else target.team

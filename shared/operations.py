@@ -200,7 +200,7 @@ async def watch(services: Services) -> None:
 
 
 async def show_registry(services: Services, name: str) -> dict[str, Any]:
-    """Return a registry's four conditions for each task that the policy gives it.
+    """Return a registry's conditions for each task that the policy gives it.
 
     Raises:
         NotFound: No such registry.
@@ -219,7 +219,7 @@ async def show_registry(services: Services, name: str) -> dict[str, Any]:
             state = await onboarding.observe(services, Target(policy, task, team, base))
             values = values_for(task, team.tags)
             shown |= {
-                "ready": all(condition.ready for condition in state.conditions),
+                "ready": all(condition.ready is not False for condition in state.conditions),
                 "conditions": [
                     {"type": c.kind.value, "status": {True: "True", False: "False", None: "Unknown"}[c.ready],
                      "reason": c.reason, "message": c.message}

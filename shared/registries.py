@@ -11,6 +11,37 @@ from azure.mgmt.core.tools import parse_resource_id
 
 
 @dataclass(frozen=True)
+class Network:
+    """From where a registry's images can be reached (https://learn.microsoft.com/rest/api/containerregistry/registries/get).
+
+    Attributes:
+        disabled: No public access at all; IP rules count for nothing.
+        perimeter: A network security perimeter decides, of which the registry shows nothing.
+        denied: Public access is for addresses of the IP rules alone.
+        ip_rules: There are IP rules that count.
+        trusted_services: Trusted services may pass (`networkRuleBypassOptions`).
+        tasks: So may tasks (`networkRuleBypassAllowedForTasks`), which counts only beside `trusted_services`.
+    """
+
+    disabled: bool = False
+    perimeter: bool = False
+    denied: bool = False
+    ip_rules: bool = False
+    trusted_services: bool = True
+    tasks: bool = False
+
+    @property
+    def restricted(self) -> bool:
+        """Whether somebody is kept out by the address that he comes from."""
+        return self.disabled or self.perimeter or self.denied
+
+    @property
+    def bypass(self) -> bool:
+        """Whether tasks with system-assigned identities pass all the same."""
+        return self.trusted_services and self.tasks
+
+
+@dataclass(frozen=True)
 class Registry:
     """A container registry.
 
@@ -21,6 +52,7 @@ class Registry:
             AcrPull and AcrPush count for nothing there
             (https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions).
         created: When it was created, as ARM writes it: a registry made anew under its old name is another registry.
+        network: From where it can be reached.
     """
 
     id: str
@@ -32,6 +64,12 @@ class Registry:
     abac: bool = False
     created: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    network: Network = Network()
+
+    @property
+    def region(self) -> str:
+        """Its location in canonical form, e.g. `westeurope`."""
+        return normalized_location(self.location)
 
 
 def from_arm(resource: Mapping[str, Any]) -> Registry:
@@ -48,6 +86,24 @@ def from_arm(resource: Mapping[str, Any]) -> Registry:
         abac=properties.get("roleAssignmentMode") == "AbacRepositoryPermissions",
         created=str(properties.get("creationDate") or ""),
         tags=MappingProxyType(dict(resource.get("tags") or {})),
+        network=_network(properties),
+    )
+
+
+def _network(properties: Mapping[str, Any]) -> Network:
+    """Read a registry's network settings; what ARM leaves out has its default."""
+    rules: Mapping[str, Any] = properties.get("networkRuleSet") or {}
+    access = str(properties.get("publicNetworkAccess") or "Enabled").lower()
+    denied = str(rules.get("defaultAction") or "Allow").lower() == "deny"
+    return Network(
+        disabled=access == "disabled",
+        perimeter=access not in ("enabled", "disabled"),
+        denied=denied,
+        # Disabled public access overrides them:
+        # https://learn.microsoft.com/azure/container-registry/container-registry-access-selected-networks
+        ip_rules=denied and access == "enabled" and bool(rules.get("ipRules")),
+        trusted_services=str(properties.get("networkRuleBypassOptions") or "AzureServices").lower() == "azureservices",
+        tasks=properties.get("networkRuleBypassAllowedForTasks") is True,
     )
 
 

@@ -71,10 +71,10 @@ async def test_whole_fleet_is_rebuilt_on_request(company: Company) -> None:
         assert {run["status"] for run in runs} == {"Succeeded"}
 
 
-async def test_registry_shows_its_four_conditions_with_reasons(company: Company) -> None:
+async def test_registry_shows_its_conditions_with_reasons(company: Company) -> None:
     await onboarded(company, TEAM)
     (task,) = (await company.api("GET", f"/registries/{TEAM}")).body["tasks"]
-    assert [c["type"] for c in task["conditions"]] == ["identity", "task", "grant", "credential"]
+    assert [c["type"] for c in task["conditions"]] == ["identity", "task", "grant", "credential", "network"]
     assert {c["status"] for c in task["conditions"]} == {"True"}
     credentials = {"credentials": {"customRegistries": {f"{BASE}.azurecr.io": None}}}
     await company.world.arm(

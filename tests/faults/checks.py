@@ -28,7 +28,7 @@ def useful(run: Resource) -> bool:
 
 
 async def desired_state(world: World, registry: str) -> list[str]:
-    """Return which of the four conditions do not hold for a registry."""
+    """Return which of its conditions do not hold for a registry."""
     reply = await world.owner.arm("POST", f"{task_id(registry)}/listDetails", api_version=TASKS)
     if reply.status != 200:
         return [f"{registry}: no task ({reply.status})"]

@@ -92,7 +92,7 @@ async def test_onboarding_twice_writes_nothing_the_second_time(world: World, ide
     assert applied.writes == ()
     # Not even listDetails, which Resource Manager counts as a write.
     assert [call for call in world.app_calls(before) if not call.startswith("GET")] == []
-    assert await ready(world) == {"identity": True, "task": True, "grant": True, "credential": True}
+    assert await ready(world) == {"identity": True, "task": True, "grant": True, "credential": True, "network": True}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,13 @@ async def test_registry_in_another_group_and_subscription_is_onboarded(world: Wo
     await world.reconnect(GROUNDSWELL_SUBSCRIPTIONS=f"{SUBSCRIPTION.rpartition('/')[2]}, {other}")
     applied = await ensure(world.services, await target(world, "faraway"))
     assert applied.task_id.startswith(group)
-    assert await ready(world, "faraway") == {"identity": True, "task": True, "grant": True, "credential": True}
+    assert await ready(world, "faraway") == {
+        "identity": True,
+        "task": True,
+        "grant": True,
+        "credential": True,
+        "network": True,
+    }
 
 
 async def test_teams_tags_point_the_task_at_their_own_repository(world: World) -> None:

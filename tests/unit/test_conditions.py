@@ -1,4 +1,4 @@
-"""The four conditions of a registry, and whose a credential is that Azure hides."""
+"""The conditions of a registry, and whose a credential is that Azure hides."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from shared import conditions
 from shared.conditions import Condition, Kind, Observed
 from shared.desired import ACR_PULL, REPOSITORY_WRITER, Grant, UserIdentity, grants, task_body
+from shared.registries import Network
 from tests.builders import (
     IDENTITY,
     VALUES,
@@ -110,6 +111,52 @@ def test_abac_registry_needs_the_tasks_identity_for_its_own_registry_too(source:
 
     assert problem == "the task does not log in to its own registry with its identity"
     assert conditions.credential_problem(body, Observed(IDENTITY, task_answer(body)), verified=True) == ""
+
+
+FENCED = registry(network=Network(disabled=True))
+HOME = "myregistry.azurecr.io"
+
+
+def at_home(*, details: bool, **changes: Any) -> dict[str, Any]:
+    """The task of a registry behind a firewall as Azure answers it, with changes to its credentials."""
+    shown = task_answer(task_body(task(), FENCED, base_registry(), VALUES, None), details=details)
+    credentials = shown["properties"]["credentials"]
+    changed: dict[str, Any] = replaced(shown, "properties.credentials", {**credentials, **changes})
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, ""),
+        ({"customRegistries": {HOST: None}}, f"no credential for {HOME}"),
+        ({"sourceRegistry": {}}, "the login mode of its own registry is Default"),
+        ({"sourceRegistry": {"loginMode": "Default"}}, "the login mode of its own registry is Default"),
+    ],
+    ids=["as-desired", "missing", "no-mode", "default"],
+)
+def test_registry_behind_a_firewall_needs_a_credential_of_its_own_server(changes: Any, problem: str) -> None:
+    body = task_body(task(), FENCED, base_registry(), VALUES, None)
+    seen = Observed(None, at_home(details=False, **changes))
+    assert conditions.credential_problem(body, seen, verified=True) == problem
+
+
+def test_credential_of_somebody_else_for_the_own_registry_is_seen_when_it_is_looked_up() -> None:
+    body = task_body(task(), FENCED, base_registry(), VALUES, None)
+    theirs = {HOST: {"identity": "[system]"}, HOME: {"identity": IDENTITY.client_id}}
+    seen = Observed(None, at_home(details=False), at_home(details=True, customRegistries=theirs))
+    assert (
+        conditions.credential_problem(body, seen, verified=False)
+        == f"the credential for {HOME} belongs to somebody else"
+    )
+
+
+def test_task_that_is_told_not_to_log_in_to_its_own_registry_is_put_right() -> None:
+    """It could not push there."""
+    body = desired(None)
+    there = replaced(task_answer(body), "properties.credentials.sourceRegistry", {"loginMode": "None"})
+    problem = conditions.credential_problem(body, Observed(None, there), verified=True)
+    assert problem == "the login mode of its own registry is None"
 
 
 def observe(body: dict[str, Any], *held: Grant, **special: Any) -> Observed:

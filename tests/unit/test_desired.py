@@ -11,6 +11,7 @@ import pytest
 
 from shared.desired import (
     ACR_PULL,
+    ACR_PUSH,
     REPOSITORY_READER,
     REPOSITORY_WRITER,
     Grant,
@@ -21,6 +22,7 @@ from shared.desired import (
     task_body,
 )
 from shared.images import BaseImage
+from shared.registries import Network
 from tests.builders import (
     DIGEST,
     IDENTITY,
@@ -103,6 +105,52 @@ def test_task_in_an_abac_registry_also_logs_in_to_its_own_registry(identity: Use
         "customRegistries": {"mybaseregistry.azurecr.io": {"identity": named}},
         "sourceRegistry": {"identity": named},
     }
+
+
+FENCED = [Network(disabled=True), Network(denied=True), Network(denied=True, ip_rules=True)]
+
+
+@pytest.mark.parametrize("network", FENCED, ids=["disabled", "selected", "addresses"])
+@pytest.mark.parametrize(
+    ("abac", "source"), [(False, {"loginMode": "None"}), (True, {"identity": "[system]"})], ids=["legacy", "abac"]
+)
+def test_task_behind_a_firewall_logs_in_to_its_own_registry_with_its_system_identity(
+    network: Network, abac: bool, source: dict[str, str]
+) -> None:
+    body = task_body(task(), registry(abac=abac, network=network), base_registry(), VALUES, None)
+
+    assert body["properties"]["credentials"] == {
+        "customRegistries": {
+            "mybaseregistry.azurecr.io": {"identity": "[system]"},
+            "myregistry.azurecr.io": {"identity": "[system]"},
+        },
+        "sourceRegistry": source,
+    }
+
+
+@pytest.mark.parametrize("network", FENCED, ids=["disabled", "selected", "addresses"])
+def test_shared_identity_gets_no_push_right_for_a_firewall_that_it_cannot_pass(network: Network) -> None:
+    fenced = registry(network=network)
+
+    assert task_body(task(), fenced, base_registry(), VALUES, IDENTITY) == task_body(
+        task(), registry(), base_registry(), VALUES, IDENTITY
+    )
+    assert grants(fenced, base_registry(), system_assigned=False) == grants(registry(), base_registry())
+
+
+@pytest.mark.parametrize(("abac", "role"), [(False, ACR_PUSH), (True, REPOSITORY_WRITER)], ids=["legacy", "abac"])
+def test_task_behind_a_firewall_needs_the_right_to_push_to_its_own_registry(abac: bool, role: str) -> None:
+    needed = grants(registry(abac=abac, network=Network(disabled=True)), base_registry(), system_assigned=True)
+
+    assert needed == (Grant(registry_id("mybaseregistry"), ACR_PULL), Grant(registry_id("myregistry"), role))
+
+
+def test_base_registry_behind_a_firewall_changes_nothing_on_the_task() -> None:
+    base = base_registry(network=Network(disabled=True))
+
+    assert task_body(task(), registry(), base, VALUES, None) == task_body(
+        task(), registry(), base_registry(), VALUES, None
+    )
 
 
 def test_login_server_with_a_domain_name_label_is_used_as_azure_tells_it() -> None:
@@ -193,8 +241,8 @@ def test_assignment_name_is_the_same_whoever_writes_the_ids() -> None:
 def test_assignment_name_differs_by_principal_scope_and_role() -> None:
     principals = [IDENTITY.principal_id, "77777777-0000-4000-8000-000000000000"]
     scopes = [registry_id("mybaseregistry"), registry_id("otherregistry")]
-    roles = [ACR_PULL, REPOSITORY_READER, REPOSITORY_WRITER]
+    roles = [ACR_PULL, ACR_PUSH, REPOSITORY_READER, REPOSITORY_WRITER]
 
     names = {Grant(scope, role).assignment_name(who) for scope in scopes for role in roles for who in principals}
 
-    assert len(names) == 12
+    assert len(names) == 16

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.registries import Registry, from_arm, normalized_location
+from shared.registries import Network, Registry, from_arm, normalized_location
 from tests.builders import SUBSCRIPTION, registry_id
 
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "sku": {"name": "Standard", "tier": "Standard"},
     "type": "Microsoft.ContainerRegistry/registries",
     "id": registry_id("MyRegistry"),
@@ -44,6 +44,34 @@ def test_registry_in_the_older_mode_is_not_abac(mode: str | None) -> None:
     properties = {"loginServer": "myregistry.azurecr.io", "roleAssignmentMode": mode}
 
     assert not from_arm({**ANSWER, "properties": properties}).abac
+
+
+@pytest.mark.parametrize(
+    ("properties", "network"),
+    [
+        ({}, Network()),
+        ({"publicNetworkAccess": None, "networkRuleSet": None, "networkRuleBypassOptions": None}, Network()),
+        ({"publicNetworkAccess": "Enabled", "networkRuleSet": {"defaultAction": "Allow", "ipRules": []}}, Network()),
+        ({"publicNetworkAccess": "Disabled"}, Network(disabled=True)),
+        ({"publicNetworkAccess": "disabled"}, Network(disabled=True)),
+        ({"publicNetworkAccess": "SecuredByPerimeter"}, Network(perimeter=True)),
+        ({"networkRuleSet": {"defaultAction": "Deny"}}, Network(denied=True)),
+        ({"networkRuleSet": {"defaultAction": "Deny", "ipRules": [{"value": "1.2.3.4"}]}},
+         Network(denied=True, ip_rules=True)),
+        ({"publicNetworkAccess": "Disabled",
+          "networkRuleSet": {"defaultAction": "Deny", "ipRules": [{"value": "1.2.3.4"}]}},
+         Network(disabled=True, denied=True)),
+        # Rules under Allow keep nobody out.
+        ({"networkRuleSet": {"defaultAction": "Allow", "ipRules": [{"value": "1.2.3.4"}]}}, Network()),
+        ({"networkRuleBypassOptions": "None"}, Network(trusted_services=False)),
+        ({"networkRuleBypassOptions": "AzureServices", "networkRuleBypassAllowedForTasks": True}, Network(tasks=True)),
+        ({"networkRuleBypassAllowedForTasks": None}, Network()),
+    ],
+)  # fmt: skip
+def test_network_settings_are_read_and_what_is_left_out_has_its_default(
+    properties: dict[str, Any], network: Network
+) -> None:
+    assert from_arm({**ANSWER, "properties": {**ANSWER["properties"], **properties}}).network == network
 
 
 @pytest.mark.parametrize("missing", [{"tags": None}, {"tags": {}}, {"tags": {}, "properties": None}])
