@@ -24,6 +24,7 @@ from localazure.arm import (
     topictypes,
 )
 from localazure.arm.gateway import Gateway
+from localazure.arm.restrictions import Restrictions
 from localazure.blobs import Blobs
 from localazure.clock import Clock, iso
 from localazure.control import Control
@@ -66,6 +67,7 @@ class Azure:
         self.identity = Identity(self)
         self.throttle = Throttle(self.clock)
         self.events = Events(self)
+        self.restrictions = Restrictions()
         self.arm = Gateway(self)
         self.operations = operations.Operations(self)
         self.authority = authority or Authority()

@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from localazure import settings
+from localazure.arm.restrictions import Restriction
 from localazure.clock import iso
 from localazure.eventgrid.delivery import dead_letter_container
 from localazure.journal import Entry, Fault
@@ -94,6 +95,9 @@ class Control:
                 web.get("/control/faults", self._get_faults),
                 web.post("/control/faults", self._add_fault),
                 web.delete("/control/faults", self._clear_faults),
+                web.get("/control/restrictions", self._get_restrictions),
+                web.post("/control/restrictions", self._add_restriction),
+                web.delete("/control/restrictions", self._clear_restrictions),
                 web.get("/control/journal", self._get_journal),
                 web.get("/control/journal/counts", self._get_counts),
                 web.delete("/control/journal", self._clear_journal),
@@ -170,6 +174,18 @@ class Control:
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
         self._azure.front.faults.clear()
+        return web.Response(status=204)
+
+    async def _get_restrictions(self, _: web.Request) -> web.Response:
+        return web.json_response([one.model_dump(by_alias=True) for one in self._azure.restrictions.all])
+
+    async def _add_restriction(self, request: web.Request) -> web.Response:
+        restriction = Restriction.model_validate(await _json(request))
+        self._azure.restrictions.all.append(restriction)
+        return web.json_response(restriction.model_dump(by_alias=True), status=201)
+
+    async def _clear_restrictions(self, _: web.Request) -> web.Response:
+        self._azure.restrictions.reset()
         return web.Response(status=204)
 
     async def _get_journal(self, request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ class ArmError(Exception):
         message: The sentence for people.
         headers: Extra response headers (`Retry-After`, `x-ms-failure-cause`, …).
         gateway: True when the gateway itself refuses, before a resource provider is reached.
+        additional_info: What policies add to the error.
         extra: Members beside `error` in the body (ACR puts a `status` there).
     """
 
@@ -27,6 +28,7 @@ class ArmError(Exception):
         headers: Mapping[str, str] | None = None,
         gateway: bool = False,
         target: str | None = None,
+        additional_info: list[dict[str, Any]] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """See the class for the meaning of each argument."""
@@ -35,6 +37,7 @@ class ArmError(Exception):
         self.headers = dict(headers or {})
         self.gateway = gateway
         self.target = target
+        self.additional_info = additional_info
         self.extra = dict(extra or {})
 
     def body(self) -> dict[str, Any]:
@@ -42,6 +45,8 @@ class ArmError(Exception):
         error: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.target is not None:
             error["target"] = self.target
+        if self.additional_info is not None:
+            error["additionalInfo"] = self.additional_info
         return {"error": error, **self.extra}
 
 

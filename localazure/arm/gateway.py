@@ -1,7 +1,8 @@
 """The Resource Manager gateway at management.azure.com.
 
 Every call passes, in ARM's order: token → route → api-version → throttling → authorization → subscription and
-resource group → the provider's handler; a write that succeeded raises the subscription's resource event.
+resource group → locks and policies → the provider's handler; a write that succeeded raises the subscription's
+resource event.
 Providers register handlers with `Gateway.route`; they raise `ArmError` and return an `Answer`.
 """
 
@@ -251,6 +252,7 @@ class Gateway:
         if not route.open and not azure.rbac.allows(principal.object_id, route.action, scope):
             raise forbidden(principal, route.action, scope)
         self._check_parents(request.method, scope)
+        azure.restrictions.check(call)
         answer = await route.handler(call)
         if route.raises_event and answer.status < 300:
             azure.events.resource_event(call, answer)
