@@ -152,7 +152,9 @@ class Arm:
                 return None
         return UserIdentity(str(found.id), str(found.client_id), str(found.principal_id))
 
-    async def create_identity(self, subscription: str, group: str, name: str, location: str) -> UserIdentity:
+    async def create_identity(
+        self, subscription: str, group: str, name: str, location: str, tags: Mapping[str, str]
+    ) -> UserIdentity:
         """Create a user-assigned identity.
 
         Raises:
@@ -162,7 +164,7 @@ class Arm:
 
         with _doing(f"create identity {name} in resource group {group}"):
             made = await self._clients.identities(subscription).user_assigned_identities.create_or_update(
-                group, name, Identity(location=location)
+                group, name, Identity(location=location, tags=dict(tags))
             )
         return UserIdentity(str(made.id), str(made.client_id), str(made.principal_id))
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.desired import SYSTEM, Grant, UserIdentity
+from shared.desired import SYSTEM, Grant, UserIdentity, spec_of, tags_hold
+from shared.policy import SPEC_TAG
 from shared.registries import normalized_location
 
 
@@ -81,6 +82,10 @@ def task_differences(desired: Mapping[str, Any], task: Mapping[str, Any]) -> tup
     trigger = have.get("trigger") or {}
     if _enabled(trigger):
         found.append("trigger")
+    tags = task.get("tags") or {}
+    # A fingerprint of ours that is another one than today's must go, or the task would be looked at anew each time.
+    if not tags_hold(desired, tags) or tags.get(SPEC_TAG, spec_of(desired)) != spec_of(desired):
+        found.append("tags")
     return tuple(found)
 
 

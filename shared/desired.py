@@ -11,10 +11,12 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from shared.errors import PermanentError
 from shared.images import BaseImage
-from shared.policy import TaskPolicy
+from shared.policy import MOST_TAGS, SPEC_TAG, TaskPolicy
 from shared.registries import Registry
 
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers
@@ -31,9 +33,6 @@ ROLE_NAMES = {
 
 SYSTEM = "[system]"
 """How a credential names the task's system-assigned identity."""
-
-SPEC_TAG = "groundswell-spec"
-"""ARM tag of a task that holds the fingerprint of what Groundswell wrote: lists show it."""
 
 _ASSIGNMENT_NAMES = uuid.UUID("8d5f3a4e-6f0b-5c8e-9c53-2f7f0f2b6a11")
 
@@ -97,7 +96,12 @@ def grants(team: Registry, base: Registry, *, system_assigned: bool = False) -> 
 
 
 def task_body(
-    task: TaskPolicy, team: Registry, base: Registry, values: Mapping[str, str], identity: UserIdentity | None
+    task: TaskPolicy,
+    team: Registry,
+    base: Registry,
+    values: Mapping[str, str],
+    identity: UserIdentity | None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the whole task as one PUT writes it: step, identity and credential.
 
@@ -105,6 +109,7 @@ def task_body(
 
     Args:
         identity: The user-assigned identity; None for a system-assigned one.
+        tags: The policy's tags.
     """
     reference = identity.client_id if identity else SYSTEM
     credentials: dict[str, Any] = {"customRegistries": {base.login_server: {"identity": reference}}}
@@ -133,12 +138,41 @@ def task_body(
             "credentials": credentials,
         },
     }
-    return {**body, "tags": {SPEC_TAG: hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]}}
+    # Without tags of the policy's, the fingerprint is the one that it was before there were any.
+    whole = {**body, "tags": dict(tags)} if tags else body
+    spec = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
+    return {**body, "tags": {**tags, SPEC_TAG: spec}}
 
 
 def spec_of(body: Mapping[str, Any]) -> str:
     """Return the fingerprint that a desired task carries."""
     return str(body["tags"][SPEC_TAG])
+
+
+def tags_hold(body: Mapping[str, Any], tags: Mapping[str, str]) -> bool:
+    """Tell whether a task has the tags that it should have, the fingerprint aside; it may have others.
+
+    Azure compares names without regard to case, values with
+    (https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources).
+    """
+    have = {name.lower(): value for name, value in tags.items()}
+    return all(have.get(name.lower()) == value for name, value in body["tags"].items() if name != SPEC_TAG)
+
+
+def with_tags_kept(body: Mapping[str, Any], task: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a desired task with the tags that others put on the one that is there: a PUT would take them away.
+
+    Raises:
+        PermanentError: Both together are more than a resource can have.
+    """
+    ours = {name.lower() for name in body["tags"]}
+    others = {name: value for name, value in ((task or {}).get("tags") or {}).items() if name.lower() not in ours}
+    if len(others) + len(ours) > MOST_TAGS:
+        raise PermanentError(
+            f"Task {(task or {}).get('name')} has {len(others)} tags of others, and {len(ours)} of Groundswell's come "
+            f"to them: more than the {MOST_TAGS} that Azure allows. Delete some."
+        )
+    return {**body, "tags": {**others, **body["tags"]}}
 
 
 def image_values(base: Registry, image: BaseImage | None) -> dict[str, str]:

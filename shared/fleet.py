@@ -14,7 +14,8 @@ from azure.mgmt.core.tools import parse_resource_id
 
 from shared.arm import Arm, Assignments
 from shared.cache import Cache
-from shared.desired import SPEC_TAG, UserIdentity
+from shared.desired import UserIdentity
+from shared.policy import SPEC_TAG
 from shared.registries import Registry
 
 
@@ -23,15 +24,20 @@ class ListedTask:
     """A task as the list of a subscription's resources shows it: no content, but what Groundswell wrote on its tag.
 
     Attributes:
-        spec: Fingerprint of the task that Groundswell wrote, or "".
+        tags: Its ARM tags.
         principal_id: Principal of its system-assigned identity, or "".
         modified: Its last change, as far as the list knows (it may lag by minutes).
     """
 
     id: str
-    spec: str
+    tags: Mapping[str, str]
     principal_id: str
     modified: datetime | None
+
+    @property
+    def spec(self) -> str:
+        """Fingerprint of the task that Groundswell wrote, or ""."""
+        return self.tags.get(SPEC_TAG, "")
 
 
 class Fleet:
@@ -98,7 +104,7 @@ class Fleet:
                 identity, system = item.get("identity") or {}, item.get("systemData") or {}
                 stamp = system.get("lastModifiedAt")
                 found[str(item["id"]).lower()] = ListedTask(
-                    str(item["id"]), str((item.get("tags") or {}).get(SPEC_TAG, "")),
+                    str(item["id"]), item.get("tags") or {},
                     str(identity.get("principalId") or ""), datetime.fromisoformat(stamp) if stamp else None,
                 )  # fmt: skip
             return found

@@ -49,7 +49,7 @@ class Target:
         if identity is None and not self.system_assigned:
             return None
         values = values_for(self.task, self.team.tags).values
-        return desired.task_body(self.task, self.team, self.base, values, identity)
+        return desired.task_body(self.task, self.team, self.base, values, identity, self.policy.tags)
 
 
 async def find_target(services: Services, registry: str, task: str) -> Target | None:
@@ -128,6 +128,8 @@ async def _settled(services: Services, target: Target) -> Applied | None:
     body = target.body(identity)
     listed = await services.fleet.task(team, task)
     if body is None or listed is None or listed.spec != desired.spec_of(body):
+        return None
+    if not desired.tags_hold(body, listed.tags):
         return None
     principal = identity.principal_id if identity else listed.principal_id
     for grant in target.grants:
@@ -224,7 +226,7 @@ async def _write_task(services: Services, body: dict[str, Any], state: State) ->
     target, task = state.target, state.observed.task
     if task is not None and not _needs_write(body, state):
         return task, []
-    task = await services.arm.put_task(target.team, target.task.name, body)
+    task = await services.arm.put_task(target.team, target.task.name, desired.with_tags_kept(body, task))
     await services.ledger.set_verified(target.team.name, target.task.name, desired.spec_of(body), _last_modified(task))
     return task, [f"write task {target.task.name}"]
 
@@ -252,7 +254,7 @@ async def _create_identity(services: Services, target: Target) -> UserIdentity:
     subscription = await _identity_subscription(services, target.policy, wanted)
     try:
         made = await services.arm.create_identity(
-            subscription, wanted.resource_group, wanted.name, target.base.location
+            subscription, wanted.resource_group, wanted.name, target.base.location, target.policy.tags
         )
     except NotFound as error:
         raise PermanentError(

@@ -27,6 +27,16 @@ OPT_TAG = "base-image-rebuilds"
 RESERVED_VALUES = frozenset({"registryName", "baseRepository", "baseTag", "baseDigest"})
 """Values that Groundswell itself gives to a task."""
 
+SPEC_TAG = "groundswell-spec"
+"""ARM tag of a task that holds the fingerprint of what Groundswell wrote: lists show it."""
+
+MOST_TAGS = 50
+"""How many tags a resource can have (https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources)."""
+
+# Names and values: the same page. Prefixes: https://learn.microsoft.com/rest/api/resources/tags/create-or-update.
+_TAG_NAME = re.compile(r"[^<>%&\\?/\x00-\x1f\x7f]{1,512}")
+_AZURES_PREFIXES = ("microsoft", "azure", "windows")
+
 # Values are spliced as text into a command line, so only what an image reference or a git URL can hold is let in.
 # A colon at the end would turn the line that it ends into a YAML mapping.
 _VALUE = re.compile(r"[A-Za-z0-9_./:@][A-Za-z0-9_./:@#+~%=-]{0,255}(?<!:)")
@@ -136,7 +146,39 @@ class Policy(_Part):
         r")?[a-zA-Z0-9]{5,50}$",
     )
     identity: Identity
+    tags: dict[str, str] = Field(default_factory=dict, description="On every resource that Groundswell creates.")
     tasks: tuple[TaskPolicy, ...] = Field(min_length=1)
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _text(cls, tags: Any) -> Any:
+        for name, value in tags.items() if isinstance(tags, dict) else ():
+            for text in (name, value):
+                if not isinstance(text, str):
+                    raise ValueError(f"{text!r} of tag {name!r} is no text: put it in quotes")
+        return tags
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) >= MOST_TAGS:
+            raise ValueError(f"{len(tags)} are too many: a task can have {MOST_TAGS}, and one is Groundswell's own")
+        seen = set[str]()
+        for name, value in tags.items():
+            lower = name.lower()
+            if not _TAG_NAME.fullmatch(name) or name != name.strip():
+                raise ValueError(f"{name[:80]!r} cannot be the name of a tag: 1 to 512 characters, none of <>%&\\?/, "
+                                 "no space at either end")  # fmt: skip
+            if lower == SPEC_TAG or lower.partition(".")[0] == OPT_TAG:
+                raise ValueError(f"{name!r} is a tag of Groundswell's own")
+            if lower.startswith(_AZURES_PREFIXES):
+                raise ValueError(f"{name!r} begins with {', '.join(_AZURES_PREFIXES)}: Azure keeps such names")
+            if lower in seen:
+                raise ValueError(f"{name!r} is there twice: Azure does not tell upper from lower case")
+            if len(value) > 256:
+                raise ValueError(f"the value of {name!r} has {len(value)} characters: 256 are the most")
+            seen.add(lower)
+        return tags
 
     @field_validator("tasks")
     @classmethod

@@ -9,6 +9,7 @@ import pytest
 
 from shared import conditions
 from shared.desired import UserIdentity, task_body
+from shared.policy import SPEC_TAG
 from tests.builders import (
     IDENTITY,
     TASK_FILE,
@@ -21,8 +22,10 @@ from tests.builders import (
 )
 
 
-def desired(identity: UserIdentity | None = IDENTITY, *, abac: bool = False) -> dict[str, Any]:
-    return task_body(task(), registry(abac=abac), base_registry(), VALUES, identity)
+def desired(
+    identity: UserIdentity | None = IDENTITY, *, abac: bool = False, tags: dict[str, str] | None = None
+) -> dict[str, Any]:
+    return task_body(task(), registry(abac=abac), base_registry(), VALUES, identity, tags or {})
 
 
 @pytest.mark.parametrize("identity", [IDENTITY, None])
@@ -124,3 +127,31 @@ def test_every_difference_is_named() -> None:
     empty = {"id": "x", "location": "westeurope", "properties": {}}
 
     assert conditions.task_differences(desired(), empty) == ("platform", "timeout", "step.type", "identity")
+
+
+TAGS = {"costCenter": "CC-1", "owner": "platform"}
+
+
+@pytest.mark.parametrize(
+    "there", [TAGS, {"COSTCENTER": "CC-1", "Owner": "platform", "team": "web"}], ids=["same", "other-case-and-more"]
+)
+def test_task_that_has_the_policys_tags_does_not_differ(there: dict[str, str]) -> None:
+    body = desired(tags=TAGS)
+    own = {SPEC_TAG: body["tags"][SPEC_TAG]}
+
+    assert conditions.task_differences(body, replaced(task_answer(body), "tags", {**there, **own})) == ()
+
+
+@pytest.mark.parametrize(
+    "there", [{}, {"costCenter": "CC-1"}, {**TAGS, "owner": "Platform"}, {**TAGS, "costCenter": ""}, None]
+)
+def test_task_without_the_policys_tags_differs(there: dict[str, str] | None) -> None:
+    body = desired(tags=TAGS)
+
+    assert conditions.task_differences(body, replaced(task_answer(body), "tags", there)) == ("tags",)
+
+
+def test_task_that_was_written_for_other_tags_is_written_once_more() -> None:
+    body = desired()
+
+    assert conditions.task_differences(body, task_answer(desired(tags=TAGS))) == ("tags",)
