@@ -1,19 +1,19 @@
-"""The rim to Azure: each operation that Groundswell does there, its errors turned into permanent and temporary ones."""
+"""Each operation that Groundswell does in Azure, its errors turned into permanent and temporary ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
 from shared.clients import Clients
 from shared.desired import Grant, UserIdentity
-from shared.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure
+from shared.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure, from_link, is_missing
 from shared.images import BaseImage
 from shared.registries import Registry, from_arm
 
@@ -21,6 +21,8 @@ TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
 """Run statuses that stay (https://learn.microsoft.com/rest/api/containerregistry/runs/get)."""
 
 _LOG_LIMIT = 4 * 1024 * 1024
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,16 @@ def _doing(what: str) -> Iterator[None]:
         raise from_azure(error, what) from error
 
 
+async def _or_none(answer: Awaitable[_Answer]) -> _Answer | None:
+    """Return an answer, or None if what was asked for does not exist."""
+    try:
+        return await answer
+    except ResourceNotFoundError as error:
+        if is_missing(error):
+            return None
+        raise
+
+
 class Arm:
     """Operations on Resource Manager and on registries' data planes."""
 
@@ -96,10 +108,8 @@ class Arm:
     async def get_registry(self, subscription: str, group: str, name: str) -> Registry | None:
         """Return a registry, or None if it does not exist."""
         with _doing(f"read registry {name}"):
-            try:
-                return from_arm(_json(await self._clients.registries(subscription).registries.get(group, name)))
-            except ResourceNotFoundError:
-                return None
+            found = await _or_none(self._clients.registries(subscription).registries.get(group, name))
+        return from_arm(_json(found)) if found is not None else None
 
     async def list_tasks(self, subscription: str) -> list[Mapping[str, Any]]:
         """Return the tasks of all registries of a subscription as Resource Manager lists resources: without content."""
@@ -124,12 +134,9 @@ class Arm:
     async def get_task(self, registry: Registry, name: str) -> Mapping[str, Any] | None:
         """Return a task with its credentials hidden, or None if it does not exist."""
         with _doing(f"read task {name} of {registry.name}"):
-            try:
-                return _json(
-                    await self._clients.tasks(registry.subscription).tasks.get(registry.group, registry.name, name)
-                )
-            except ResourceNotFoundError:
-                return None
+            client = self._clients.tasks(registry.subscription)
+            found = await _or_none(client.tasks.get(registry.group, registry.name, name))
+        return _json(found) if found is not None else None
 
     async def task_details(self, registry: Registry, name: str) -> Mapping[str, Any]:
         """Return a task with its credentials shown. Resource Manager counts this read as a write."""
@@ -146,11 +153,8 @@ class Arm:
     async def get_identity(self, subscription: str, group: str, name: str) -> UserIdentity | None:
         """Return a user-assigned identity, or None if it does not exist."""
         with _doing(f"read identity {name}"):
-            try:
-                found = await self._clients.identities(subscription).user_assigned_identities.get(group, name)
-            except ResourceNotFoundError:
-                return None
-        return UserIdentity(str(found.id), str(found.client_id), str(found.principal_id))
+            found = await _or_none(self._clients.identities(subscription).user_assigned_identities.get(group, name))
+        return UserIdentity(str(found.id), str(found.client_id), str(found.principal_id)) if found is not None else None
 
     async def create_identity(
         self, subscription: str, group: str, name: str, location: str, tags: Mapping[str, str]
@@ -184,11 +188,7 @@ class Arm:
         return Assignments(entries)
 
     async def grant(self, grant: Grant, subscription: str, principal_id: str) -> bool:
-        """Assign a role; return False if it was assigned already (409 RoleAssignmentExists).
-
-        Raises:
-            TemporaryError: The directory does not know the new identity yet (400 PrincipalNotFound).
-        """
+        """Assign a role; return False if it was assigned already (409 RoleAssignmentExists)."""
         from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreateParameters
 
         doing = f"assign {grant.role_name} on {grant.scope.rpartition('/')[2]}"
@@ -205,8 +205,6 @@ class Arm:
         except HttpResponseError as error:
             if code_of(error) == "RoleAssignmentExists":
                 return False
-            if code_of(error) == "PrincipalNotFound":
-                raise TemporaryError(f"Could not {doing} yet: the directory does not know the identity.") from error
             raise from_azure(error, doing) from error
         except AzureError as error:
             raise from_azure(error, doing) from error
@@ -222,11 +220,9 @@ class Arm:
     async def get_run(self, registry: Registry, run_id: str) -> Run | None:
         """Return a run, or None if it does not exist."""
         with _doing(f"read run {run_id} of {registry.name}"):
-            try:
-                client = self._clients.tasks(registry.subscription)
-                return _run(_json(await client.runs.get(registry.group, registry.name, run_id)))
-            except ResourceNotFoundError:
-                return None
+            client = self._clients.tasks(registry.subscription)
+            found = await _or_none(client.runs.get(registry.group, registry.name, run_id))
+        return _run(_json(found)) if found is not None else None
 
     async def runs_since(self, registry: Registry, task: str, since: datetime) -> list[Run]:
         """Return the runs of a task that were created since a moment.
@@ -263,7 +259,8 @@ class Arm:
                 if response.status == 404:
                     raise NotFound(f"Run {run_id} of {registry.name} has no log yet.")
                 if response.status != 200:
-                    raise TemporaryError(f"Could not read the log of run {run_id}: {response.status}.")
+                    code = response.headers.get("x-ms-error-code", "")
+                    raise from_link(response.status, code, f"read the log of run {run_id}")
                 return (await response.content.read(_LOG_LIMIT)).decode(errors="replace").replace("\r\n", "\n")
         except aiohttp.ClientError as error:
             # The link is a secret: neither it nor an error text that quotes it may reach a log.
@@ -272,11 +269,10 @@ class Arm:
     async def digest_of(self, registry: Registry, image: BaseImage) -> str | None:
         """Return what a tag points to now, or None if the tag does not exist."""
         with _doing(f"look up {image.name} in {registry.name}"):
-            try:
-                async with self._clients.images(registry.login_server) as client:
-                    found = await client.get_tag_properties(image.repository, image.tag)
-            except ResourceNotFoundError:
-                return None
+            async with self._clients.images(registry.login_server) as client:
+                found = await _or_none(client.get_tag_properties(image.repository, image.tag))
+        if found is None:
+            return None
         if not found.digest:
             raise PermanentError(f"{registry.name} does not say what {image.name} points to.")
         return str(found.digest)

@@ -1,28 +1,46 @@
 """The two kinds of failure, and how Azure's answers become one of them.
 
 GroundswellError
-├── PermanentError      trying again changes nothing: says what to do, is never retried
+├── PermanentError      trying again changes nothing: says what to do, and is set aside once its patience is over
 │   ├── NotFound        what was asked for does not exist
 │   ├── NotSelected     the policy does not give this registry the task
 │   ├── InvalidInput    the caller's input is wrong, and which field
 │   └── NotPermitted    Azure refused; says which right is missing
 ├── TemporaryError      trying again later may work; carries the delay Azure asked for
 └── ConfigurationError  settings or policy are broken: loud, and retried until somebody mends them
+
+What an answer of Azure's means stands in `shared.answers`.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
-_TRANSIENT = {408, 409, 412, 423, 425, 429}
+from shared import answers
+from shared.answers import Meaning, Patience, Verdict
 
 
 class GroundswellError(Exception):
-    """Base of every error that Groundswell raises on purpose; the text is for people and says what to do."""
+    """Base of every error that Groundswell raises on purpose; the text is for people and says what to do.
+
+    Attributes:
+        patience: For how long a queue message that failed so is tried again.
+    """
+
+    patience = Patience.DAY
 
 
 class PermanentError(GroundswellError):
-    """Trying again changes nothing."""
+    """Trying again changes nothing, unless what was just set up does not work yet: then it has some patience."""
+
+    patience = Patience.NONE
 
 
 class NotFound(PermanentError):
@@ -65,9 +83,17 @@ class ConfigurationError(GroundswellError):
     """Settings or policy are broken; the text names the setting or the field."""
 
 
+_KINDS = {Verdict.REFUSED: PermanentError, Verdict.DENIED: NotPermitted, Verdict.MISSING: NotFound}
+
+
 def code_of(error: HttpResponseError) -> str:
-    """Return ARM's error code, e.g. `RoleAssignmentExists`, or ""."""
-    return str(getattr(error.error, "code", "") or "")
+    """Return Azure's error code, e.g. `RoleAssignmentExists`, or ""."""
+    return next(iter(_codes(error)), "")
+
+
+def is_missing(error: HttpResponseError) -> bool:
+    """Tell whether an answer says that what was asked for does not exist; a 404 can also mean something else."""
+    return answers.meaning_of(error.status_code or 0, _codes(error)).verdict is Verdict.MISSING
 
 
 def from_azure(error: AzureError, doing: str) -> GroundswellError:
@@ -77,25 +103,34 @@ def from_azure(error: AzureError, doing: str) -> GroundswellError:
         error: What the SDK raised.
         doing: What was being done, to complete "Could not …".
     """
-    # An answer that could not be read keeps the status of its success.
-    if not isinstance(error, HttpResponseError) or error.status_code is None or error.status_code < 400:
-        if isinstance(error, ClientAuthenticationError):
-            return TemporaryError(f"Could not {doing}: no token for the app's identity ({_brief(error)}).")
-        return TemporaryError(f"Could not {doing}: no usable answer ({_brief(error)}).")
-    status, code = error.status_code, code_of(error)
-    text = f"Could not {doing}: {status} {code or error.reason or ''}: {_brief(error)}"
-    if status == 403 and "https://aka.ms/acr/firewall" in str(error):
-        return NotPermitted(
-            f"{text} Let the app's address through the registry's firewall, or lead a private endpoint there: "
-            'docs/deployment.md, "A registry behind a firewall".'
-        )
-    if status in (401, 403):
-        return NotPermitted(f"{text} Give the app's identity the role named in infra/app-roles.json for this scope.")
-    if status in _TRANSIENT or status >= 500:
-        return TemporaryError(text, retry_after(error))
-    if status == 404:
-        return NotFound(text)
-    return PermanentError(text)
+    if _is_sign_in(error):
+        said = _brief(error)
+        return _made(answers.meaning_of_sign_in(said), f"Could not {doing}: no token for the app's identity ({said}).")
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return _made(answers.NO_ANSWER, f"Could not {doing}: no usable answer ({_brief(error)}).")
+    status, codes = error.status_code, _codes(error)
+    meaning = answers.meaning_of(status, codes, str(error))
+    if meaning is answers.NO_ANSWER:
+        # An answer that could not be read keeps the status of its success.
+        return _made(meaning, f"Could not {doing}: no usable answer ({_brief(error)}).")
+    text = f"Could not {doing}: {status} {next(iter(codes), '') or error.reason or ''}: {_brief(error)}"
+    if names := _policy_assignments(error):
+        text += f" Azure Policy assignment: {', '.join(names)}."
+    return _made(meaning, text, retry_after(error))
+
+
+def from_link(status: int, code: str, doing: str) -> GroundswellError:
+    """Turn what a signed link answered into a permanent or a temporary error; the app's rights play no part there."""
+    meaning = replace(answers.meaning_of(status), advice="")
+    return _made(meaning, f"Could not {doing}: {status} {code}".rstrip() + ".")
+
+
+def _made(meaning: Meaning, text: str, delay: float | None = None) -> GroundswellError:
+    text = f"{text} {meaning.advice}".rstrip()
+    kind = _KINDS.get(meaning.verdict)
+    made = kind(text) if kind else TemporaryError(text, delay)
+    made.patience = meaning.patience
+    return made
 
 
 def retry_after(error: HttpResponseError) -> float | None:
@@ -110,6 +145,79 @@ def seconds(header: str | None) -> float | None:
         return max(0.0, float(header)) if header else None
     except ValueError:
         return None
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+_TOKEN_ENDPOINTS = re.compile(r"/(msi|metadata/identity/oauth2|oauth2/v2\.0)/token/?")
+
+
+def _is_sign_in(error: AzureError) -> bool:
+    """Tell whether the app's identity got no token. The SDKs raise the same class when a service refuses one."""
+    if not isinstance(error, ClientAuthenticationError):
+        return False
+    url = str(getattr(getattr(error.response, "request", None), "url", ""))
+    return error.status_code is None or _TOKEN_ENDPOINTS.fullmatch(urlsplit(url).path) is not None
+
+
+def _codes(error: HttpResponseError) -> list[str]:
+    """Return the codes of an answer, the outermost first."""
+    found = [str(part["code"]) for part in _parts(_body(error)) if isinstance(part.get("code"), str)]
+    if found:
+        return found
+    # Storage names its code in a header; an operation that failed later has no body of this form.
+    known = getattr(error, "error_code", None) or getattr(error.error, "code", None)
+    return [str(getattr(known, "value", known))] if known else []
+
+
+def _body(error: HttpResponseError) -> Any:
+    try:
+        return json.loads(error.response.text())  # type: ignore[union-attr]
+    except Exception:
+        # There is none, or it is no JSON.
+        return None
+
+
+def _parts(body: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield an error of ARM's form, or of a registry's, and those within it.
+
+    https://github.com/Azure/azure-resource-manager-rpc/blob/master/v1.0/common-api-details.md#error-response-content
+    """
+    if not isinstance(body, dict):
+        return
+    if "code" in body:
+        yield body
+    for name in ("error", "errors", "details", "innererror"):
+        inner = body.get(name)
+        for part in inner if isinstance(inner, list) else [inner]:
+            yield from _parts(part)
+
+
+def _policy_assignments(error: HttpResponseError) -> list[str]:
+    """Return the policy assignments that an answer names, each as `name (id)`.
+
+    They stand in the message, or, where that has no room for them, in the error's details:
+    https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-policy-requestdisallowedbypolicy.
+    """
+    found: dict[str, str] = {}
+    for part in _parts(_body(error)):
+        for item in part.get("additionalInfo") or []:
+            info = item.get("info") if isinstance(item, dict) else None
+            if isinstance(info, dict) and (assignment := str(info.get("policyAssignmentId") or "")):
+                name = info.get("policyAssignmentDisplayName") or info.get("policyAssignmentName")
+                found[assignment.lower()] = _named(str(name or ""), assignment)
+        for match in re.finditer(r'"policyAssignment":\s*(\{[^{}]*\})', str(part.get("message") or "")):
+            try:
+                told = json.loads(match[1])
+            except ValueError:
+                continue
+            assignment = str(told.get("id") or "")
+            found.setdefault(assignment.lower(), _named(str(told.get("name") or ""), assignment))
+    return list(found.values())
+
+
+def _named(name: str, assignment: str) -> str:
+    return f"{name or assignment.rpartition('/')[2]} ({assignment})"
 
 
 def _brief(error: AzureError) -> str:

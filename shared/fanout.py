@@ -10,7 +10,7 @@ from typing import Any
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import events, telemetry
-from shared.errors import TemporaryError
+from shared.errors import GroundswellError
 from shared.events import Ignored, ImagePushed, Reason
 from shared.images import BaseImage
 from shared.logs import Log
@@ -21,7 +21,7 @@ from shared.messages import (
     FanOut,
     Image,
     RebuildRequest,
-    is_given_up,
+    after_failure,
     next_delay,
 )
 from shared.policy import Policy, Selection, TaskPolicy, select
@@ -100,7 +100,9 @@ async def fan_out(services: Services, message: FanOut) -> None:
         telemetry.rebuild("requested", registry=request.registry, task=request.task, cause=request.cause)
     log.info("rebuilds asked for", event_id=message.id, image=image, requests=len(page), of=len(pairs))
     if page and page[-1][0] != pairs[-1][0]:
-        await services.queues.send(FAN_OUTS, message.model_copy(update={"after": page[-1][0], "attempts": 0}))
+        await services.queues.send(
+            FAN_OUTS, message.model_copy(update={"after": page[-1][0], "attempts": 0, "failing_since": None})
+        )
 
 
 async def _not_due(
@@ -117,12 +119,13 @@ async def _not_due(
     return None
 
 
-async def put_back(services: Services, message: FanOut, error: TemporaryError) -> float | None:
-    """Put a fan-out back in the queue after a temporary failure; return the delay in seconds, or None to give up."""
-    if is_given_up(message, services.now()):
+async def put_back(services: Services, message: FanOut, error: GroundswellError) -> float | None:
+    """Put a fan-out back in the queue after a failure; return the delay in seconds, or None to give up."""
+    again = after_failure(message, error, services.now(), services.settings.settling)
+    if again is None:
         return None
-    delay = next_delay(message.attempts, error.retry_after)
-    await services.queues.send(FAN_OUTS, message.model_copy(update={"attempts": message.attempts + 1}), delay)
+    delay = next_delay(message.attempts, error)
+    await services.queues.send(FAN_OUTS, again.model_copy(update={"attempts": message.attempts + 1}), delay)
     return delay
 
 

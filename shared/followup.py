@@ -11,10 +11,10 @@ from azure.mgmt.core.tools import parse_resource_id
 
 from shared import onboarding, refusals, telemetry
 from shared.arm import Run
-from shared.errors import GroundswellError, NotFound, PermanentError, TemporaryError
+from shared.errors import GroundswellError, PermanentError, TemporaryError
 from shared.ledger import Build
 from shared.logs import Log
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
+from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
 from shared.refusals import Refused
 from shared.registries import Registry
 from shared.services import Services
@@ -102,7 +102,8 @@ async def _why(services: Services, team: Registry, run: Run) -> tuple[str, Refus
         return "", None
     try:
         text = await services.arm.log(team, run.id)
-    except (NotFound, TemporaryError) as error:
+    except (PermanentError, TemporaryError) as error:
+        # How it ended is known all the same.
         log.warning("log not read", registry=team.name, run_id=run.id, reason=error)
         return run.error, None
     return failure_line(text) or run.error, refusals.read(text)
@@ -115,7 +116,7 @@ async def _judge(
 
     https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
     """
-    patience = timedelta(seconds=services.settings.grant_patience_seconds)
+    patience = services.settings.settling
     if refused is None:
         return refusals.Judgement(repeat=False)
     in_time = at - since < patience
@@ -134,9 +135,19 @@ async def _judge(
     return replace(judgement, repeat=judgement.repeat and in_time)
 
 
+async def put_back(services: Services, check: RunCheck, error: GroundswellError) -> bool:
+    """Come back to a run after a failure; tell whether it is worth it."""
+    again = after_failure(check, error, services.now(), services.settings.settling)
+    if again is None:
+        return False
+    await look_again(services, again, error)
+    return True
+
+
 async def look_again(services: Services, check: RunCheck, error: GroundswellError | None = None) -> None:
     """Come back to a run later: after the delay Azure asked for, or at a pace that slackens to five minutes."""
     pace = services.settings.run_check_seconds * (1 + check.attempts // 10)
     asked = error.retry_after if isinstance(error, TemporaryError) else None
-    again = check.model_copy(update={"attempts": check.attempts + 1})
+    since = check.failing_since if error else None
+    again = check.model_copy(update={"attempts": check.attempts + 1, "failing_since": since})
     await services.queues.send(RUN_CHECKS, again, asked if asked is not None else min(pace, 300.0))

@@ -9,7 +9,8 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from shared import images, telemetry
-from shared.errors import InvalidInput
+from shared.answers import Patience
+from shared.errors import GroundswellError, InvalidInput, TemporaryError
 from shared.images import BaseImage
 from shared.telemetry import Traced
 
@@ -34,17 +35,40 @@ _REGISTRY_ID = (
 )
 
 
-def is_given_up(message: RebuildRequest | FanOut, now: datetime) -> bool:
+def after_failure(
+    message: _AnyMessage, error: GroundswellError, now: datetime, settling: timedelta
+) -> _AnyMessage | None:
+    """Return the message as it is to be tried again after a failure; None: it is to be set aside.
+
+    Args:
+        settling: How long what was just set up may take to work.
+    """
+    limit = error.patience.limit(settling)
+    if limit is None:
+        return None if _is_given_up(message, now) else message.model_copy(update={"failing_since": None})
+    since = message.failing_since or now
+    return message.model_copy(update={"failing_since": since}) if now - since < limit else None
+
+
+def _is_given_up(message: _Message, now: datetime) -> bool:
     """Tell whether a message has failed for so long and so often that it is to be set aside.
 
-    It may have lain in the queue while the app was stopped, so its age alone is no reason.
+    It may have lain in the queue while the app was stopped, so its age alone is no reason. Runs are followed until
+    they are lost.
     """
+    if not isinstance(message, RebuildRequest | FanOut):
+        return False
     return message.attempts >= GIVE_UP_ATTEMPTS and now - message.requested_at > GIVE_UP_AFTER
 
 
-def next_delay(attempts: int, asked: float | None) -> float:
-    """Return the seconds after which to try again: what Azure asked for, or from 15 s growing to 10 min."""
-    return max(1.0, min(15.0 * 2 ** min(attempts, 6), 600.0) if asked is None else asked)
+def next_delay(attempts: int, error: GroundswellError) -> float:
+    """Return the seconds after which to try again: what Azure asked for, or from 15 s growing to 10 min.
+
+    What may work any moment is tried more often: to 2 min.
+    """
+    asked = error.retry_after if isinstance(error, TemporaryError) else None
+    longest = 120.0 if error.patience is Patience.SETTLING else 600.0
+    return max(1.0, min(15.0 * 2 ** min(attempts, 6), longest) if asked is None else asked)
 
 
 class Cause(StrEnum):
@@ -81,7 +105,15 @@ class Image(BaseModel):
 
 
 class _Message(Traced):
+    """What all messages have.
+
+    Attributes:
+        failing_since: Since when it has failed for reasons that are given a bounded time; None if it has not.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    failing_since: AwareDatetime | None = Field(default=None, alias="failingSince")
 
     def encode(self) -> str:
         """Return the JSON object as text. A message that belongs to no trace joins the current one.

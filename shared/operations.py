@@ -159,13 +159,16 @@ async def replay(services: Services) -> dict[str, int]:
             request = decode(RebuildRequest, body)
         except InvalidInput:
             return False
-        again = request.model_copy(update={"attempts": 0, "waited": 0, "requested_at": services.now()})
+        again = request.model_copy(
+            update={"attempts": 0, "waited": 0, "requested_at": services.now(), "failing_since": None}
+        )
         await services.queues.send(REBUILD_REQUESTS, again)
         return True
 
     async def check(body: bytes) -> bool:
         try:
-            await services.queues.send(RUN_CHECKS, decode(RunCheck, body))
+            check = decode(RunCheck, body).model_copy(update={"failing_since": None})
+            await services.queues.send(RUN_CHECKS, check)
         except InvalidInput:
             return False
         return True
@@ -175,7 +178,7 @@ async def replay(services: Services) -> dict[str, int]:
             message = decode(FanOut, body)
         except InvalidInput:
             return False
-        again = message.model_copy(update={"attempts": 0, "requested_at": services.now()})
+        again = message.model_copy(update={"attempts": 0, "requested_at": services.now(), "failing_since": None})
         await services.queues.send(FAN_OUTS, again)
         return True
 

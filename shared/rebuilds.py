@@ -9,7 +9,7 @@ from enum import StrEnum
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import desired, telemetry
-from shared.errors import GroundswellError, NotFound, NotPermitted, NotSelected, PermanentError, TemporaryError
+from shared.errors import GroundswellError, NotFound, NotSelected, PermanentError, TemporaryError
 from shared.images import BaseImage, is_digest
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
@@ -20,7 +20,7 @@ from shared.messages import (
     Image,
     RebuildRequest,
     RunCheck,
-    is_given_up,
+    after_failure,
     next_delay,
 )
 from shared.onboarding import Applied, Target, ensure, settled
@@ -222,7 +222,7 @@ async def _resolve(
         return image, image is not None
     try:
         digest = await services.arm.digest_of(target.base, image)
-    except (NotPermitted, TemporaryError) as error:
+    except (PermanentError, TemporaryError) as error:
         if isinstance(error, TemporaryError) and request.cause is not Cause.MANUAL and request.attempts < _LOOKS:
             # Built without its digest, the same content would be built again when its push is known.
             raise
@@ -270,7 +270,8 @@ async def _record(
     now = services.now()
     if follow:
         # Should it be repeated, then with the content that it was started for.
-        started = request.model_copy(update={"image": Image.of(claim.build.image) if claim.build.image else None})
+        image = Image.of(claim.build.image) if claim.build.image else None
+        started = request.model_copy(update={"image": image, "failing_since": None})
         check = RunCheck(request=started, run_id=run_id, build=claim.build.key, created=target.team.created,
                          scheduled_at=now)  # fmt: skip
         await services.queues.send(RUN_CHECKS, check, services.settings.run_check_seconds)
@@ -299,20 +300,19 @@ async def _orphan(services: Services, target: Target, claim: Claim) -> str:
     return min(unknown, key=lambda run: abs((run.created or claim.since) - claim.since)).id if unknown else ""
 
 
-async def put_back(services: Services, request: RebuildRequest, error: TemporaryError) -> float | None:
-    """Put a request back in the queue after a temporary failure; return the delay in seconds, or None to give up.
+async def put_back(services: Services, request: RebuildRequest, error: GroundswellError) -> float | None:
+    """Put a request back in the queue after a failure; return the delay in seconds, or None to give up.
 
     Waiting for its turn is no reason to give up.
     """
-    waits = isinstance(error, OutOfBudget)
-    if not waits and is_given_up(request, services.now()):
-        return None
-    delay = next_delay(request.attempts, error.retry_after)
+    delay = next_delay(request.attempts, error)
     if isinstance(error, OutOfBudget):
-        change: dict[str, int | bool] = {"waited": request.waited + 1, "has_turn": error.has_turn}
+        again = request.model_copy(update={"waited": request.waited + 1, "has_turn": error.has_turn})
     else:
-        change = {"attempts": request.attempts + 1, "has_turn": False}
-    again = request.model_copy(update=change)
+        failed = after_failure(request, error, services.now(), services.settings.settling)
+        if failed is None:
+            return None
+        again = failed.model_copy(update={"attempts": request.attempts + 1, "has_turn": False})
     await services.queues.send(REBUILD_REQUESTS, again, delay)
     return delay
 

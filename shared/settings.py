@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,7 +103,8 @@ class Settings(BaseModel):
         alias="GROUNDSWELL_GRANT_PATIENCE_SECONDS",
         ge=0,
         le=7200,
-        description="How long after a grant a refused login still counts as 'not effective yet', in seconds.",
+        description="How long a refused login, or a refusal for want of a right, still counts as 'not effective yet', "
+        "in seconds.",
     )
     storage: str = Field(default="", alias="AzureWebJobsStorage", description="Connection string (local only).")
     storage_account: str = Field(default="", alias="AzureWebJobsStorage__accountName")
@@ -117,6 +119,11 @@ class Settings(BaseModel):
         pattern=r"^[a-z0-9.-]+$",
         description="What storage host names of the cloud end in.",
     )
+
+    @property
+    def settling(self) -> timedelta:
+        """How long a grant, the app's own roles included, may take to work."""
+        return timedelta(seconds=self.grant_patience_seconds)
 
     def storage_uri(self, service: str) -> str:
         """Return the endpoint of the storage account's `queue` or `table` service ("" with a connection string).

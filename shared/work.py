@@ -13,7 +13,7 @@ log = Log("work")
 
 
 async def fan_out_requested(services: Services, body: bytes) -> None:
-    """Handle a message of the queue fan-outs. What may work later is raised, so that the host tries again."""
+    """Handle a message of the queue fan-outs. What fails in an unknown way is raised, so that the host tries again."""
     try:
         message = decode(FanOut, body)
     except InvalidInput as error:
@@ -22,21 +22,19 @@ async def fan_out_requested(services: Services, body: bytes) -> None:
     with telemetry.handling("fan_out_requested", message, event_id=message.id):
         try:
             await fanout.fan_out(services, message)
-        except TemporaryError as error:
+        except (TemporaryError, PermanentError) as error:
             delay = await fanout.put_back(services, message, error)
             if delay is None:
                 await _set_aside(services, FAN_OUTS, body, error, message)
                 return
             log.warning("fan-out put back", delay=round(delay, 1), reason=error, event_id=message.id)
-        except PermanentError as error:
-            await _set_aside(services, FAN_OUTS, body, error, message)
 
 
 async def rebuild_requested(services: Services, body: bytes) -> None:
     """Handle a message of the queue rebuild-requests.
 
-    What can never be done goes to the poison queue at once; what can be done later goes back with a delay. Anything
-    else is raised, so that the host tries again.
+    What can never be done goes to the poison queue at once; what may be done later goes back with a delay. What fails
+    in an unknown way is raised, so that the host tries again.
     """
     try:
         request = decode(RebuildRequest, body)
@@ -47,15 +45,13 @@ async def rebuild_requested(services: Services, body: bytes) -> None:
     with telemetry.handling("rebuild_requested", request, **fields, cause=request.cause):
         try:
             await rebuilds.rebuild(services, request)
-        except TemporaryError as error:
+        except (TemporaryError, PermanentError) as error:
             delay = await rebuilds.put_back(services, request, error)
             if delay is None:
                 await _set_aside(services, REBUILD_REQUESTS, body, error, request)
                 return
             write = log.info if isinstance(error, OutOfBudget) else log.warning
             write("rebuild put back", delay=round(delay, 1), reason=error, **fields)
-        except PermanentError as error:
-            await _set_aside(services, REBUILD_REQUESTS, body, error, request)
         except Exception as error:
             # The host tries again and sets the message aside in the end: the reason must be on record by then.
             name, reason = fields["registry"], f"{type(error).__name__}: {error}"
@@ -76,10 +72,9 @@ async def run_check(services: Services, body: bytes) -> None:
     with telemetry.handling("run_followed", check, **fields):
         try:
             await followup.follow(services, check)
-        except TemporaryError as error:
-            await followup.look_again(services, check, error)
-        except PermanentError as error:
-            await _set_aside(services, RUN_CHECKS, body, error, request, run_id=check.run_id)
+        except (TemporaryError, PermanentError) as error:
+            if not await followup.put_back(services, check, error):
+                await _set_aside(services, RUN_CHECKS, body, error, request, run_id=check.run_id)
 
 
 async def _set_aside(

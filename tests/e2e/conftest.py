@@ -16,9 +16,15 @@ __all__ = ["azurite", "world"]
 
 
 @pytest.fixture
-async def company(world: World, tmp_path: Path) -> AsyncIterator[Company]:
+def changes() -> dict[str, str]:
+    """Settings of the app that a test module wants otherwise."""
+    return {}
+
+
+@pytest.fixture
+async def company(world: World, tmp_path: Path, changes: dict[str, str]) -> AsyncIterator[Company]:
     """The company with Groundswell running."""
-    environment = {**world.azure.environment(world.app), **world.settings}
+    environment = {**world.azure.environment(world.app), **world.settings, **changes}
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         environment[name] = str(world.azure.ca_bundle)
     (tmp_path / "settings.json").write_text('{"IsEncrypted": false, "Values": {}}')

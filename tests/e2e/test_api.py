@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import SUBSCRIPTION
 from tests.e2e.company import Company
-from tests.integration.world import BASE, IMAGE, OPTED_IN, TEAM, registry_id
+from tests.integration.world import BASE, GROUP, IMAGE, OPTED_IN, TASKS, TEAM, registry_id, task_id
 
 
 async def onboarded(company: Company, *names: str) -> None:
@@ -141,6 +142,34 @@ async def test_throttling_is_passed_on_as_503_with_the_delay(company: Company) -
     company.world.fault(path=".*/scheduleRun", status=429, headers={"Retry-After": "33"})
     reply = await company.api("POST", f"/registries/{TEAM}/runs")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "33")
+
+
+async def test_what_only_a_person_can_change_is_no_503_and_only_a_missing_right_advises_a_role(
+    company: Company,
+) -> None:
+    await onboarded(company, TEAM)
+    await company.world.push()
+    await company.runs_ended(1)
+    policy = {"kind": "policy", "scope": GROUP, "name": "tags-for-all", "tag": "costCenter"}
+    await company.world.arm("DELETE", task_id(), api_version=TASKS)
+    refusals = [
+        ({"kind": "lock", "scope": registry_id(TEAM)}, "Remove the lock"),
+        ({"kind": "disabled", "scope": SUBSCRIPTION}, "Have the subscription enabled again"),
+        (policy, f"tags-for-all ({GROUP}/providers/Microsoft.Authorization/policyAssignments/tags-for-all)"),
+    ]
+    for restriction, advice in refusals:
+        assert (await company.world.owner.control("POST", "/restrictions", restriction)).status == 201
+        reply = await company.api("POST", f"/registries/{TEAM}/runs")
+        assert (reply.status, reply.body["title"]) == (502, "Azure refused")
+        assert "Retry-After" not in reply.headers
+        assert advice in reply.body["detail"]
+        assert "app-roles" not in reply.body["detail"]
+        await company.world.owner.control("DELETE", "/restrictions")
+    body = {"error": {"code": "AuthorizationFailed", "message": "No."}}
+    company.world.fault(path=".*/scheduleRun", status=403, body=body)
+    reply = await company.api("POST", f"/registries/{TEAM}/runs")
+    assert reply.status == 502
+    assert "infra/app-roles.json" in reply.body["detail"]
 
 
 async def test_api_wants_its_key(company: Company) -> None:

@@ -30,6 +30,12 @@ NEEDED = {
 LOOK_UPS = {"lookUpImages"}
 
 
+@pytest.fixture
+def changes() -> dict[str, str]:
+    """Nobody waits here for a role that might only not work yet."""
+    return {"GROUNDSWELL_GRANT_PATIENCE_SECONDS": "0"}
+
+
 async def prepare(world: World, base: str, team: str) -> None:
     """Create a team registry that opts in, beside a base registry that has its image."""
     mode = {"properties": {"roleAssignmentMode": base}}

@@ -20,6 +20,8 @@ from azure.core.pipeline.policies import ContentDecodePolicy, HeadersPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
+from shared import answers as table
+from shared.answers import Patience, Verdict
 from shared.errors import (
     GroundswellError,
     NotFound,
@@ -28,6 +30,7 @@ from shared.errors import (
     TemporaryError,
     code_of,
     from_azure,
+    is_missing,
 )
 
 TOKEN = "eyJ0eXAiOiJKV1QifQ.c2VjcmV0"
@@ -81,15 +84,17 @@ def arm(code: str, message: str = "What happened.") -> dict[str, object]:
     [
         (400, "InvalidInputValue", PermanentError),
         (400, "TasksOperationsNotAllowed", PermanentError),
-        (401, "InvalidAuthenticationToken", NotPermitted),
+        (401, "SomethingNew", NotPermitted),
         (403, "AuthorizationFailed", NotPermitted),
         (404, "ResourceNotFound", NotFound),
         (405, "MethodNotAllowed", PermanentError),
         (408, "RequestTimeout", TemporaryError),
         (409, "Conflict", TemporaryError),
         (412, "PreconditionFailed", TemporaryError),
-        (423, "ScopeLocked", TemporaryError),
+        (423, "Locked", TemporaryError),
         (429, "ResourceRequestsThrottled", TemporaryError),
+        (429, "OperationNotAllowed", TemporaryError),
+        (503, "ScopeLocked", TemporaryError),
         (500, "InternalServerError", TemporaryError),
         (502, "BadGateway", TemporaryError),
         (503, "ServiceUnavailable", TemporaryError),
@@ -106,6 +111,117 @@ async def test_status_decides_whether_trying_again_may_help(
     assert type(turned) is kind
     assert str(turned).startswith(f"Could not read task helloworldtask of myregistry: {status} {code}: What happened.")
     assert code_of(error) == code
+
+
+ROLE = "infra/app-roles.json"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "patience", "advice"),
+    [
+        (403, "AuthorizationFailed", NotPermitted, Patience.SETTLING, ROLE),
+        (403, "LinkedAuthorizationFailed", NotPermitted, Patience.SETTLING, ROLE),
+        (403, "AuthorizationPermissionMismatch", NotPermitted, Patience.SETTLING, ROLE),
+        (403, "SomethingNew", NotPermitted, Patience.SETTLING, "If Azure's words do not say otherwise"),
+        (401, "SomethingNew", NotPermitted, Patience.SETTLING, "If Azure's words do not say otherwise"),
+        (403, "DENIED", NotPermitted, Patience.SETTLING, "firewall"),
+        (403, "RequestDisallowedByPolicy", PermanentError, Patience.NONE, "tags in policy/rebuilds.yaml"),
+        (403, "requestdisallowedbypolicy", PermanentError, Patience.NONE, "tags in policy/rebuilds.yaml"),
+        (403, "DenyAssignmentAuthorizationFailed", PermanentError, Patience.NONE, "deny assignment"),
+        (409, "ScopeLocked", PermanentError, Patience.NONE, "Remove the lock"),
+        (403, "ScopeLocked", PermanentError, Patience.NONE, "Remove the lock"),
+        (409, "ReadOnlyDisabledSubscription", PermanentError, Patience.NONE, "enabled again"),
+        (403, "ReadOnlyDisabledSubscription", PermanentError, Patience.NONE, "enabled again"),
+        (404, "SubscriptionNotFound", PermanentError, Patience.SETTLING, "GROUNDSWELL_SUBSCRIPTIONS"),
+        (409, "MissingSubscriptionRegistration", PermanentError, Patience.SETTLING, "az provider register"),
+        (400, "SubscriptionNotRegistered", PermanentError, Patience.SETTLING, "az provider register"),
+        (404, "ResourceGroupNotFound", NotFound, Patience.NONE, ""),
+        (404, "ParentResourceNotFound", NotFound, Patience.NONE, ""),
+        (409, "ResourceGroupBeingDeleted", PermanentError, Patience.NONE, "create it again"),
+        (400, "PrincipalNotFound", TemporaryError, Patience.HOUR, "directory does not know the identity"),
+        (400, "FailedIdentityOperation", TemporaryError, Patience.HOUR, "does not find the identity"),
+        (400, "PrincipalTypeNotSupported", PermanentError, Patience.NONE, "no managed identity"),
+        (400, "RoleAssignmentLimitExceeded", PermanentError, Patience.NONE, "4,000"),
+        (401, "InvalidAuthenticationTokenTenant", PermanentError, Patience.HOUR, "another tenant"),
+        (401, "InvalidAuthenticationToken", PermanentError, Patience.SETTLING, "GROUNDSWELL_ARM_ENDPOINT"),
+        (401, "ExpiredAuthenticationToken", TemporaryError, Patience.HOUR, ""),
+        (409, "AnotherOperationInProgress", TemporaryError, Patience.DAY, ""),
+        (409, "Conflict", TemporaryError, Patience.HOUR, ""),
+        (409, "OperationNotAllowed", PermanentError, Patience.NONE, "quota"),
+        (403, "QuotaExceeded", PermanentError, Patience.NONE, "quota"),
+        (409, "NameNotAvailable", PermanentError, Patience.NONE, "another name"),
+        (400, "TasksOperationsNotAllowed", PermanentError, Patience.NONE, "support"),
+        (500, "InternalServerError", TemporaryError, Patience.DAY, ""),
+    ],
+)
+async def test_status_and_code_say_for_how_long_to_try_again_and_what_to_do(
+    status: int, code: str, kind: type[GroundswellError], patience: Patience, advice: str, answers: Answers
+) -> None:
+    turned = from_azure(await answers.error(status, arm(code)), "write task x")
+
+    assert (type(turned), turned.patience) == (kind, patience)
+    assert advice in str(turned)
+    assert (ROLE in str(turned)) == (kind is NotPermitted)
+
+
+async def test_code_that_is_known_counts_wherever_it_stands_in_the_answer(answers: Answers) -> None:
+    inner = {"code": "BadRequest", "details": [{"code": "ScopeLocked", "message": "It is locked."}]}
+    body = {"error": {"code": "Conflicted", "message": "It failed.", "details": [inner]}}
+
+    assert "Remove the lock" in str(from_azure(await answers.error(409, body), "write task x"))
+
+
+ASSIGNMENT = (
+    "/providers/Microsoft.Management/managementGroups/corp/providers/Microsoft.Authorization/policyAssignments/t1"
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {
+            "message": 'Resource \'x\' was disallowed by policy. Policy identifiers: \'[{"policyAssignment":{"name":'
+            f'"Tags for all","id":"{ASSIGNMENT}"}},"policyDefinition":{{"name":"Tags","id":"/d"}}}}]\'.'
+        },
+        {
+            "message": "Resource 'x' was disallowed by policy. See error details for policy resource IDs.",
+            "additionalInfo": [
+                {
+                    "type": "PolicyViolation",
+                    "info": {"policyAssignmentDisplayName": "Tags for all", "policyAssignmentId": ASSIGNMENT},
+                }
+            ],
+        },
+        {"message": "word " * 500, "additionalInfo": [{"info": {"policyAssignmentId": ASSIGNMENT}}, None, {"info": 1}]},
+    ],
+    ids=["in-the-message", "in-the-details", "after-many-words"],
+)
+async def test_azure_policy_is_named_by_its_assignment(error: dict[str, object], answers: Answers) -> None:
+    body = {"error": {"code": "RequestDisallowedByPolicy", "target": "x", **error}}
+    turned = from_azure(await answers.error(403, body), "write task x")
+
+    name = "t1" if "word" in str(error) else "Tags for all"
+    assert f"Azure Policy assignment: {name} ({ASSIGNMENT})." in str(turned)
+    assert ROLE not in str(turned)
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        ("ResourceNotFound", True),
+        ("TAG_UNKNOWN", True),
+        ("SubscriptionNotFound", False),
+        ("InvalidResourceType", False),
+    ],
+)
+async def test_not_every_404_says_that_something_is_missing(code: str, missing: bool, answers: Answers) -> None:
+    assert is_missing(await answers.error(404, arm(code))) is missing
+
+
+def test_every_row_says_where_it_is_documented_and_what_to_do() -> None:
+    rows = [*table._CODES.values(), *table._STATUSES.values(), *(meaning for _, meaning in table._SIGN_INS)]
+    assert all(row.source.startswith("https://") for row in rows)
+    assert all(row.advice.endswith(".") for row in rows if row.verdict in (Verdict.REFUSED, Verdict.DENIED))
 
 
 async def test_what_azure_says_is_said_once(answers: Answers) -> None:
@@ -175,6 +291,34 @@ def test_no_answer_may_be_tried_again(error: AzureError) -> None:
     assert isinstance(turned, TemporaryError)
     assert turned.retry_after is None
     assert str(turned) == f"Could not list the registries: no usable answer ({' '.join(error.message.split())})."
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "patience", "advice"),
+    [
+        ("ManagedIdentityCredential: no endpoint", TemporaryError, Patience.HOUR, ""),
+        ("No User Assigned or Delegated Managed Identity found for specified ClientId", PermanentError,
+         Patience.SETTLING, "AZURE_CLIENT_ID"),
+        ("AADSTS700016: Application with identifier 'x' was not found", PermanentError, Patience.SETTLING,
+         "AZURE_CLIENT_ID"),
+        ("AADSTS500011: The resource principal named y was not found", PermanentError, Patience.SETTLING,
+         "GROUNDSWELL_REGISTRY_AUDIENCE"),
+        ("AADSTS7000222: The provided client secret keys are expired.", PermanentError, Patience.NONE, "renew"),
+        ("AADSTS53003: Access has been blocked by Conditional Access policies.", PermanentError, Patience.NONE,
+         "Conditional access"),
+        ("AADSTS90033: A transient error has occurred.", TemporaryError, Patience.DAY, ""),
+        ("AADSTS123456: Something new.", TemporaryError, Patience.HOUR, ""),
+    ],
+)  # fmt: skip
+def test_missing_token_says_what_is_wrong_with_the_identity(
+    said: str, kind: type[GroundswellError], patience: Patience, advice: str
+) -> None:
+    turned = from_azure(ClientAuthenticationError(said), "list the registries")
+
+    assert (type(turned), turned.patience) == (kind, patience)
+    assert f"no token for the app's identity ({said})" in str(turned)
+    assert advice in str(turned)
+    assert ROLE not in str(turned)
 
 
 def test_missing_token_says_that_the_identity_is_at_fault() -> None:
