@@ -124,7 +124,7 @@ ROLE = "infra/app-roles.json"
         (403, "AuthorizationPermissionMismatch", NotPermitted, Patience.SETTLING, ROLE),
         (403, "SomethingNew", NotPermitted, Patience.SETTLING, "If Azure's words do not say otherwise"),
         (401, "SomethingNew", NotPermitted, Patience.SETTLING, "If Azure's words do not say otherwise"),
-        (403, "DENIED", NotPermitted, Patience.SETTLING, "firewall"),
+        (403, "DENIED", NotPermitted, Patience.SETTLING, "infra/app-roles.json"),
         (403, "RequestDisallowedByPolicy", PermanentError, Patience.NONE, "tags in policy/rebuilds.yaml"),
         (403, "requestdisallowedbypolicy", PermanentError, Patience.NONE, "tags in policy/rebuilds.yaml"),
         (403, "DenyAssignmentAuthorizationFailed", PermanentError, Patience.NONE, "deny assignment"),
