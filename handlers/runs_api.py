@@ -83,12 +83,13 @@ async def start_run(request: func.HttpRequest) -> func.HttpResponse:
 @blueprint.queue_output(arg_name="rebuilds", queue_name="fan-outs", connection="AzureWebJobsStorage")
 @_answer
 async def start_fleet(request: func.HttpRequest, rebuilds: func.Out[str]) -> func.HttpResponse:
-    """Rebuild every registry that the policy selects."""
+    """Rebuild every registry that the policy selects; name the parts of the fleet that fail."""
     from shared import operations, services
 
     message, count = await operations.start_fleet(services.current(), request.get_body())
     rebuilds.set(message)
-    return _json({"queued": count}, 202)
+    problems = operations.problems(services.current())
+    return _json({"queued": count} | ({"problems": problems} if problems else {}), 202)
 
 
 @blueprint.route("rebuilds/replay", methods=["POST"], auth_level=func.AuthLevel.FUNCTION, trigger_arg_name="request")

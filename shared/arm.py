@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,8 @@ from shared.clients import Clients
 from shared.desired import Grant, UserIdentity
 from shared.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure, from_link, is_missing
 from shared.images import BaseImage
+from shared.logs import Log
+from shared.moments import moment
 from shared.registries import Registry, from_arm
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
@@ -22,7 +24,11 @@ TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
 
 _LOG_LIMIT = 4 * 1024 * 1024
 
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an answer raises that is not Azure's: a proxy's on the way, or half of one."""
+
 _Answer = TypeVar("_Answer")
+log = Log("arm")
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,19 @@ def _doing(what: str) -> Iterator[None]:
         yield
     except AzureError as error:
         raise from_azure(error, what) from error
+    except NONSENSE as error:
+        raise TemporaryError(f"Could not {what}: no usable answer ({type(error).__name__}).") from error
 
 
 async def _or_none(answer: Awaitable[_Answer]) -> _Answer | None:
-    """Return an answer, or None if what was asked for does not exist."""
+    """Return an answer, or None if Azure says of what was asked for, in so many words, that it does not exist.
+
+    A 404 without such a code may be that of a proxy on the way.
+    """
     try:
         return await answer
     except ResourceNotFoundError as error:
-        if is_missing(error):
+        if is_missing(error) and code_of(error).upper().endswith(("NOTFOUND", "_UNKNOWN")):
             return None
         raise
 
@@ -103,40 +114,57 @@ class Arm:
     async def list_registries(self, subscription: str) -> list[Registry]:
         """Return all registries of a subscription that the app may read."""
         with _doing(f"list the registries of subscription {subscription}"):
-            return [from_arm(_json(item)) async for item in self._clients.registries(subscription).registries.list()]
+            found = []
+            async for item in self._clients.registries(subscription).registries.list():
+                try:
+                    found.append(from_arm(_json(item)))
+                except NONSENSE as error:
+                    log.warning("registry of a list not read", subscription=subscription, reason=repr(error),
+                                registry=getattr(item, "name", None))  # fmt: skip
+            return found
+
+    async def subscription_states(self) -> Mapping[str, str]:
+        """Return the state of each subscription in which the app has a role, by id in lower case."""
+        states: dict[str, str] = {}
+        with _doing("list the subscriptions"):
+            async for item in self._pages("/subscriptions", {"api-version": "2022-12-01"}, ""):
+                states[str(item["subscriptionId"]).lower()] = str(item.get("state") or "")
+        return states
 
     async def get_registry(self, subscription: str, group: str, name: str) -> Registry | None:
         """Return a registry, or None if it does not exist."""
         with _doing(f"read registry {name}"):
             found = await _or_none(self._clients.registries(subscription).registries.get(group, name))
-        return from_arm(_json(found)) if found is not None else None
+            return from_arm(_json(found)) if found is not None else None
 
     async def list_tasks(self, subscription: str) -> list[Mapping[str, Any]]:
         """Return the tasks of all registries of a subscription as Resource Manager lists resources: without content."""
-        from azure.core.rest import HttpRequest
-
-        url: str | None = f"/subscriptions/{subscription}/resources"
         query = {
             "api-version": "2024-11-01",
             "$filter": "resourceType eq 'Microsoft.ContainerRegistry/registries/tasks'",
         }
-        found: list[Mapping[str, Any]] = []
         with _doing(f"list the tasks of subscription {subscription}"):
-            while url:
-                request = HttpRequest("GET", url, params=query)
-                response = await self._clients.tasks(subscription).send_request(request)
-                response.raise_for_status()
-                page = response.json()
-                found.extend(page["value"])
-                url, query = page.get("nextLink"), {}
-        return found
+            return [item async for item in self._pages(f"/subscriptions/{subscription}/resources", query, subscription)]
+
+    async def _pages(self, url: str, query: dict[str, str], subscription: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield what a list of Resource Manager's own holds, page by page."""
+        from azure.core.rest import HttpRequest
+
+        following: str | None = url
+        while following:
+            response = await self._clients.tasks(subscription).send_request(HttpRequest("GET", following, params=query))
+            response.raise_for_status()
+            page = response.json()
+            for item in page["value"]:
+                yield item
+            following, query = page.get("nextLink"), {}
 
     async def get_task(self, registry: Registry, name: str) -> Mapping[str, Any] | None:
         """Return a task with its credentials hidden, or None if it does not exist."""
         with _doing(f"read task {name} of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
             found = await _or_none(client.tasks.get(registry.group, registry.name, name))
-        return _json(found) if found is not None else None
+            return _json(found) if found is not None else None
 
     async def task_details(self, registry: Registry, name: str) -> Mapping[str, Any]:
         """Return a task with its credentials shown. Resource Manager counts this read as a write."""
@@ -154,7 +182,7 @@ class Arm:
         """Return a user-assigned identity, or None if it does not exist."""
         with _doing(f"read identity {name}"):
             found = await _or_none(self._clients.identities(subscription).user_assigned_identities.get(group, name))
-        return UserIdentity(str(found.id), str(found.client_id), str(found.principal_id)) if found is not None else None
+            return UserIdentity(str(found.id), str(found.client_id), str(found.principal_id)) if found else None
 
     async def create_identity(
         self, subscription: str, group: str, name: str, location: str, tags: Mapping[str, str]
@@ -222,7 +250,7 @@ class Arm:
         with _doing(f"read run {run_id} of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
             found = await _or_none(client.runs.get(registry.group, registry.name, run_id))
-        return _run(_json(found)) if found is not None else None
+            return _run(_json(found)) if found is not None else None
 
     async def runs_since(self, registry: Registry, task: str, since: datetime) -> list[Run]:
         """Return the runs of a task that were created since a moment.
@@ -262,7 +290,7 @@ class Arm:
                     code = response.headers.get("x-ms-error-code", "")
                     raise from_link(response.status, code, f"read the log of run {run_id}")
                 return (await response.content.read(_LOG_LIMIT)).decode(errors="replace").replace("\r\n", "\n")
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # The link is a secret: neither it nor an error text that quotes it may reach a log.
             raise TemporaryError(f"Could not read the log of run {run_id}: {type(error).__name__}.") from None
 
@@ -287,18 +315,15 @@ def _json(model: Any) -> dict[str, Any]:
 def _run(resource: Mapping[str, Any]) -> Run:
     properties: Mapping[str, Any] = resource.get("properties") or {}
     return Run(
-        id=str(properties.get("runId") or resource.get("name")),
+        id=str(properties.get("runId") or resource["name"]),
         status=str(properties.get("status") or "Queued"),
         task=str(properties.get("task") or ""),
-        created=_moment(properties.get("createTime")),
-        finished=_moment(properties.get("finishTime")),
+        created=moment(properties.get("createTime")),
+        finished=moment(properties.get("finishTime")),
         images=tuple(
             f"{i.get('registry')}/{i.get('repository')}:{i.get('tag')}@{i.get('digest')}"
             for i in properties.get("outputImages") or []
+            if isinstance(i, Mapping)
         ),
         error=str(properties.get("runErrorMessage") or ""),
     )
-
-
-def _moment(text: object) -> datetime | None:
-    return datetime.fromisoformat(str(text)) if text else None

@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from shared.errors import GroundswellError
+
 T = TypeVar("T")
 
 
@@ -16,19 +18,30 @@ class Cache(Generic[T]):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._made: dict[str, tuple[float, T]] = {}
+        self._failed: dict[str, tuple[float, GroundswellError]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, key: str, make: Callable[[], Awaitable[T]], *, max_age: float | None = None) -> T:
-        """Return the value of a key, not older than `max_age` seconds: with 0 none that was begun before this call."""
+        """Return the value of a key, not older than `max_age` seconds: with 0 none that was begun before this call.
+
+        Those who waited for an attempt that failed share its error: a service that does not answer is asked once.
+        """
         asked, age = time.monotonic(), self._seconds if max_age is None else min(max_age, self._seconds)
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key in self._made:
                 made, value = self._made[key]
                 if made >= asked or asked - made < age:
                     return value
+            if key in self._failed and self._failed[key][0] >= asked:
+                raise self._failed[key][1]
             begun = time.monotonic()
-            value = await make()
+            try:
+                value = await make()
+            except GroundswellError as error:
+                self._failed[key] = time.monotonic(), error
+                raise
             self._made[key] = begun, value
+            self._failed.pop(key, None)
             return value
 
     def put(self, key: str, value: T) -> None:

@@ -18,6 +18,7 @@ from azure.mgmt.core.tools import parse_resource_id
 
 from shared import images
 from shared.images import BaseImage
+from shared.moments import moment
 
 REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
 
@@ -115,15 +116,7 @@ def image_pushed(event: Mapping[str, Any], base_registry: str) -> ImagePushed | 
     data = event.get("data")
     if not isinstance(data, Mapping) or not isinstance(target := data.get("target"), Mapping):
         return Ignored(Reason.MALFORMED, "data.target is missing")
-    return _pushed_image(event_id, target, _moment(data.get("timestamp")) or _moment(event.get("eventTime")))
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment if moment and moment.tzinfo else None
+    return _pushed_image(event_id, target, moment(data.get("timestamp")) or moment(event.get("eventTime")))
 
 
 def _pushed_image(event_id: str, target: Mapping[str, Any], pushed_at: datetime | None) -> ImagePushed | Ignored:

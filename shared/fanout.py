@@ -12,6 +12,7 @@ from azure.mgmt.core.tools import parse_resource_id
 from shared import events, telemetry
 from shared.errors import GroundswellError
 from shared.events import Ignored, ImagePushed, Reason
+from shared.fleet import all_of
 from shared.images import BaseImage
 from shared.logs import Log
 from shared.messages import (
@@ -24,7 +25,8 @@ from shared.messages import (
     after_failure,
     next_delay,
 )
-from shared.policy import Policy, Selection, TaskPolicy, select
+from shared.moments import moment
+from shared.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.registries import Registry
 from shared.services import Services
 
@@ -81,18 +83,27 @@ def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | Non
     ).encode()
 
 
-async def fan_out(services: Services, message: FanOut) -> None:
-    """Ask for the rebuilds of a page of the fleet; a crash in between repeats that page, which builds nothing twice."""
+async def fan_out(services: Services, message: FanOut) -> list[tuple[FanOut, GroundswellError]]:
+    """Ask for the rebuilds of a page of the fleet; a crash in between repeats that page, which builds nothing twice.
+
+    Returns:
+        The parts that could not be asked for, as messages of their own, and why: a subscription that cannot be read,
+        a task that is broken.
+    """
     policy = services.policy
     image = message.image.to_domain() if message.image else None
-    tasks = policy.builds_on(image) if image else policy.tasks
-    if image and not message.after and (refusal := await _not_due(services, message, image, tasks)):
+    due = policy.builds_on(image) if image else policy.tasks
+    if image and not message.after and (refusal := await _not_due(services, message, image, due)):
         _ignored("fan_out_requested", {"id": message.id}, refusal)
-        return
+        return []
+    message, due, broken = _without_broken_tasks(message, due)
+    if not due:
+        return broken
     # Who was opted in before the push must be asked: a list from before it may not know them.
     age = (services.now() - message.requested_at).total_seconds()
-    fleet = await services.fleet.registries(max_age=age)
-    pairs = plan(policy, tasks, fleet)
+    listing = await services.fleet.listing(message.subscriptions, max_age=0 if message.attempts else age)
+    unread = [(message.model_copy(update={"subscriptions": (name,)}), error) for name, error in listing.unread.items()]
+    pairs = plan(policy, due, listing.registries)
     page = [pair for pair in pairs if pair[0] > message.after][:PAGE]
     requests = [_request(services, message, registry, task) for _, registry, task in page]
     await services.queues.send_all(REBUILD_REQUESTS, requests)
@@ -100,9 +111,27 @@ async def fan_out(services: Services, message: FanOut) -> None:
         telemetry.rebuild("requested", registry=request.registry, task=request.task, cause=request.cause)
     log.info("rebuilds asked for", event_id=message.id, image=image, requests=len(page), of=len(pairs))
     if page and page[-1][0] != pairs[-1][0]:
-        await services.queues.send(
-            FAN_OUTS, message.model_copy(update={"after": page[-1][0], "attempts": 0, "failing_since": None})
-        )
+        rest = {"after": page[-1][0], "attempts": 0, "failing_since": None,
+                "subscriptions": listing.read if unread else message.subscriptions}  # fmt: skip
+        await services.queues.send(FAN_OUTS, message.model_copy(update=rest))
+    return broken + unread
+
+
+def _without_broken_tasks(
+    message: FanOut, due: tuple[TaskPolicy, ...]
+) -> tuple[FanOut, tuple[TaskPolicy, ...], list[tuple[FanOut, GroundswellError]]]:
+    """Return a message without the tasks that are broken, its tasks, and a message for each of the broken ones."""
+    due = tuple(task for task in due if message.tasks is None or task.name in message.tasks)
+    parts: list[tuple[FanOut, GroundswellError]] = []
+    for task in due:
+        if task.problem:
+            error = broken_task(task)
+            telemetry.part_failed("task", task.name, error)
+            parts.append((message.model_copy(update={"tasks": (task.name,)}), error))
+    if parts:
+        due = tuple(task for task in due if not task.problem)
+        message = message.model_copy(update={"tasks": tuple(task.name for task in due)})
+    return message, due, parts
 
 
 async def _not_due(
@@ -170,14 +199,19 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
 
 def _is_newborn(registry: Registry, now: datetime) -> bool:
     """Tell whether a registry was created so shortly ago that nobody can have given it a task yet."""
-    return bool(registry.created) and now - datetime.fromisoformat(registry.created) < timedelta(minutes=2)
+    created = moment(registry.created)
+    return created is not None and now - created < timedelta(minutes=2)
 
 
 async def whole_fleet(services: Services, image: BaseImage | None, request_id: str) -> tuple[str, int]:
     """Return the message that asks for all rebuilds that build on `image` (or for all), and how many those are."""
     policy = services.policy
     tasks = policy.builds_on(image) if image else policy.tasks
-    count = len(affected(policy, tasks, await services.fleet.registries(max_age=0)))
+    sound = tuple(task for task in tasks if not task.problem)
+    listing = await services.fleet.listing(max_age=0)
+    if not listing.read:
+        raise all_of("No subscription could be read.", listing.unread)
+    count = len(affected(policy, sound, listing.registries))
     log.info("fleet rebuild asked for", event_id=request_id, image=image, requests=count)
     wire = Image.of(image) if image else None
     return FanOut(id=request_id, cause=Cause.MANUAL, image=wire, requested_at=services.now()).encode(), count

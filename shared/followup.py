@@ -11,7 +11,7 @@ from azure.mgmt.core.tools import parse_resource_id
 
 from shared import onboarding, refusals, telemetry
 from shared.arm import Run
-from shared.errors import GroundswellError, PermanentError, TemporaryError
+from shared.errors import GroundswellError, TemporaryError
 from shared.ledger import Build
 from shared.logs import Log
 from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
@@ -23,6 +23,7 @@ log = Log("followup")
 
 _ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
 _LOSE_TRACK = timedelta(hours=24)
+_READ_PATIENCE = timedelta(minutes=10)
 
 
 class Verdict(StrEnum):
@@ -97,16 +98,26 @@ def _count(outcome: str, check: RunCheck) -> None:
 
 
 async def _why(services: Services, team: Registry, run: Run) -> tuple[str, Refused | None]:
-    """Return why a run failed, and what refused its login if that is it."""
+    """Return why a run failed, and what refused its login if that is it.
+
+    Raises:
+        TemporaryError: The log cannot be read at the moment, and the run ended not long ago.
+    """
     if run.status == "Succeeded":
         return "", None
     try:
         text = await services.arm.log(team, run.id)
-    except (PermanentError, TemporaryError) as error:
-        # How it ended is known all the same.
+    except GroundswellError as error:
+        if _may_recover(services, error, run.finished):
+            raise  # Only the log tells whether the run is to be repeated.
         log.warning("log not read", registry=team.name, run_id=run.id, reason=error)
         return run.error, None
     return failure_line(text) or run.error, refusals.read(text)
+
+
+def _may_recover(services: Services, error: GroundswellError, ended: datetime | None) -> bool:
+    """Tell whether what cannot be read of a run may soon be; it keeps no end of a run from being recorded for long."""
+    return isinstance(error, TemporaryError) and ended is not None and services.now() - ended < _READ_PATIENCE
 
 
 async def _judge(
@@ -127,7 +138,9 @@ async def _judge(
         if refused.host not in ("", target.base.login_server, target.team.login_server):
             return refusals.Judgement(repeat=False)
         state = await onboarding.observe(services, target, fresh=True)
-    except PermanentError as error:
+    except GroundswellError as error:
+        if _may_recover(services, error, at):
+            raise
         log.warning("refused login not looked into", registry=request.registry, task=request.task, reason=error)
         return refusals.Judgement(in_time)
     granted = state.observed.granted

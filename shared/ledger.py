@@ -37,8 +37,9 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 
 from shared import images
 from shared.clients import Clients
-from shared.errors import TemporaryError, from_azure
+from shared.errors import InvalidInput, TemporaryError, from_azure
 from shared.images import BaseImage
+from shared.logs import Log
 from shared.messages import RebuildRequest
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
     from azure.data.tables import TableEntity
     from azure.data.tables.aio import TableClient
+
+log = Log("ledger")
 
 _Change = tuple[Any, ...]
 """One operation of a transaction, as the SDK takes it."""
@@ -120,7 +123,7 @@ class Ledger:
             turn = _of(build, known)
             abandoned = turn if turn and turn["until"] <= now else None
             if abandoned and abandoned["key"] != build.key:
-                image = images.parse(abandoned["image"]) if abandoned["image"] else None
+                image = _image(abandoned["image"])
                 build, replaces = replace(build, key=abandoned["key"], image=image), ""
             row = await self._get(build.registry, _build_key(build))
             held = _of(build, row)
@@ -131,7 +134,7 @@ class Ledger:
             same = {"created": build.created, "image": str(build.image or "")}
             claimed = {
                 **_key(build.registry, _build_key(build)), **same, "state": "claimed", "runId": "",
-                "replaces": held["replaces"] if held and held["state"] == "claimed" else replaces,
+                "replaces": held.get("replaces", "") if held and held["state"] == "claimed" else replaces,
             }  # fmt: skip
             taken = {
                 **_key(build.registry, f"turn|{build.task}"), **same, "key": build.key,
@@ -176,9 +179,9 @@ class Ledger:
                     changes.append(_put({**row, "RowKey": content}, same[0]))
                 held = _of(build, before)
                 # A run that is being repeated, or that another one stands for, is a run, but not the build's.
-                if held is None or (held["state"] == "claimed" and held["replaces"] != run_id):
+                if held is None or (held["state"] == "claimed" and held.get("replaces") != run_id):
                     changes.append(_put(row, before))
-                    if turn and turn["key"] == build.key:
+                    if turn and turn.get("key") == build.key:
                         changes.append(_delete(turn))
                 if await self._change(*changes) is not None:
                     return
@@ -261,10 +264,11 @@ class Ledger:
         row = {**_tag_key(image), "digest": image.digest, "pushedAt": pushed_at, "eventId": event_id}
         with self._doing("record a push"):
             while True:
-                known = await self._get(row["PartitionKey"], row["RowKey"])
+                there = await self._get(row["PartitionKey"], row["RowKey"])
+                known = _sound(there)
                 if known and known["pushedAt"] >= pushed_at:
                     return bool(known["digest"] == image.digest)
-                changes = [_put(row, known)]
+                changes = [_put(row, there)]
                 if known and known["digest"] != image.digest:
                     changes.append(("upsert", {**_fan_out_key(known["digest"], tasks), "owner": ""}))
                 if await self._change(*changes) is not None:
@@ -274,16 +278,16 @@ class Ledger:
         """Return the newest digest that was pushed under an image's tag and when, or None if none is on record."""
         key = _tag_key(image)
         with self._doing("read the newest push"):
-            row = await self._get(key["PartitionKey"], key["RowKey"])
+            row = _sound(await self._get(key["PartitionKey"], key["RowKey"]))
         return (str(row["digest"]), row["pushedAt"]) if row else None
 
     async def newest_push(self) -> datetime | None:
         """Return when a base image was last pushed, or None if no push is on record."""
-        table = await self._table()
         query = "PartitionKey eq '.images' and RowKey ge 'tag|' and RowKey lt 'tag}'"
         with self._doing("read the pushes"):
-            pushes = [row["pushedAt"] async for row in table.query_entities(query, select="pushedAt")]
-        return max(pushes, default=None)
+            table = await self._table()
+            pushes = [row.get("pushedAt") async for row in table.query_entities(query, select="pushedAt")]
+        return max((pushed for pushed in pushes if isinstance(pushed, datetime)), default=None)
 
     async def is_current(self, digest: str) -> bool:
         """Tell whether a digest is the newest one of any tag."""
@@ -300,7 +304,7 @@ class Ledger:
         with self._doing("open a fan-out"):
             while True:
                 known = await self._get(row["PartitionKey"], row["RowKey"])
-                if known and known["owner"]:
+                if known and known.get("owner"):
                     return bool(known["owner"] == owner)
                 if await self._change(_put(row, known)) is not None:
                     return True
@@ -308,7 +312,7 @@ class Ledger:
     async def verified(self, registry: str, task: str) -> tuple[str, str]:
         """Return (fingerprint, last change) under which a task's credential was seen to be right, or ("", "")."""
         with self._doing("read what is known of a task"):
-            row = await self._get(registry, f"task|{task}")
+            row = _sound(await self._get(registry, f"task|{task}"))
         return (str(row["fingerprint"]), str(row["lastModifiedAt"])) if row else ("", "")
 
     async def set_verified(self, registry: str, task: str, fingerprint: str, last_modified: str) -> None:
@@ -376,7 +380,37 @@ def _fan_out_key(digest: str, tasks: tuple[str, ...]) -> dict[str, Any]:
 
 def _of(build: Build, row: TableEntity | None) -> TableEntity | None:
     """Return a row if it is about the registry that the build is for, not about an earlier one of that name."""
-    return row if row is not None and row["created"] == build.created else None
+    known = _sound(row)
+    return known if known is not None and known["created"] == build.created else None
+
+
+_COLUMNS: Mapping[str, Mapping[str, type]] = {
+    "build": {"created": str, "state": str, "runId": str},
+    "turn": {"created": str, "key": str, "image": str, "since": datetime, "until": datetime},
+    "run": {"created": str},
+    "task": {"fingerprint": str, "lastModifiedAt": str},
+    "tag": {"digest": str, "pushedAt": datetime},
+}
+"""What a row of each kind must hold to be understood."""
+
+
+def _sound(row: TableEntity | None) -> TableEntity | None:
+    """Return a row, or None if it is not there or not to be understood: then it is written anew, and stops nothing."""
+    if row is None:
+        return None
+    columns = _COLUMNS[str(row["RowKey"]).partition("|")[0]]
+    if broken := [name for name, kind in columns.items() if not isinstance(row.get(name), kind)]:
+        log.warning("row of the ledger not understood", registry=row["PartitionKey"], row=row["RowKey"],
+                    reason=f"wrong: {', '.join(broken)}")  # fmt: skip
+        return None
+    return row
+
+
+def _image(text: str) -> BaseImage | None:
+    try:
+        return images.parse(text) if text else None
+    except InvalidInput:
+        return None
 
 
 def _put(row: Mapping[str, Any], known: TableEntity | None) -> _Change:

@@ -132,6 +132,8 @@ class FanOut(_Message):
         image: The base image that was pushed, or that a person named; None means all tasks, each on its default image.
         pushed_at: When the image was pushed.
         after: Where the previous page ended; "" to begin.
+        subscriptions: The subscriptions to ask in; None means all.
+        tasks: The tasks to ask for; None means all that are due.
         attempts: How often it was put back because of a temporary failure.
     """
 
@@ -142,6 +144,8 @@ class FanOut(_Message):
     pushed_at: AwareDatetime | None = Field(default=None, alias="pushedAt")
     requested_at: AwareDatetime = Field(alias="requestedAt")
     after: str = Field(default="", max_length=64)
+    subscriptions: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
     attempts: int = Field(default=0, ge=0)
 
 

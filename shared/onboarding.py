@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from shared import conditions, desired, network
 from shared.conditions import Condition, Observed
 from shared.desired import UserIdentity
-from shared.errors import NotFound, NotPermitted, PermanentError
+from shared.errors import GroundswellError, NotFound, PermanentError
 from shared.logs import Log
+from shared.moments import moment
 from shared.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, values_for
 from shared.registries import Registry
 from shared.services import Services
@@ -53,10 +53,10 @@ class Target:
 
 
 async def find_target(services: Services, registry: str, task: str) -> Target | None:
-    """Return a registry's task as it should be by now, or None if the registry or the policy's task is gone."""
+    """Return a registry's task as it should be by now, or None if the registry or the policy's task is gone or broken."""
     policy = services.policy
     wanted, team = policy.task(task), await services.fleet.find(registry, fresh=True)
-    if wanted is None or team is None:
+    if wanted is None or wanted.problem or team is None:
         return None
     base = await services.base_registry(policy)
     base = await services.fleet.find(base.id, fresh=True) or base
@@ -113,16 +113,17 @@ async def settled(services: Services, target: Target) -> Applied | None:
     """
     try:
         return await _settled(services, target)
-    except NotPermitted as error:
-        # The lists only save calls: an app that may not read all of them works without.
-        log.info("lists not read", registry=target.team.name, reason=error)
+    except GroundswellError as error:
+        # The lists only save calls: whatever is wrong with them, it works without.
+        log.warning("lists not read", registry=target.team.name, reason=error)
         return None
 
 
 async def _settled(services: Services, target: Target) -> Applied | None:
     team, task = target.team, target.task.name
     spec, modified = await services.ledger.verified(team.name, task)
-    if not spec or not modified:
+    known = moment(modified)
+    if not spec or known is None:
         return None
     identity = await _find_identity(services, target.policy)
     body = target.body(identity)
@@ -137,7 +138,7 @@ async def _settled(services: Services, target: Target) -> Applied | None:
         scope = grant.scope if grant.scope == target.base.id else f"/subscriptions/{team.subscription}"
         if not (await services.fleet.assignments(scope)).holds(principal, grant):
             return None
-    if spec != listed.spec or (listed.modified and listed.modified > datetime.fromisoformat(modified)):
+    if spec != listed.spec or (listed.modified and listed.modified > known):
         return None
     return Applied(listed.id, (), checked=False)
 

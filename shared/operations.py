@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared import fanout, images, onboarding, telemetry
 from shared.arm import Run
-from shared.errors import InvalidInput, NotFound, NotSelected
+from shared.conditions import Condition
+from shared.errors import (
+    ConfigurationError,
+    GroundswellError,
+    InvalidInput,
+    NotFound,
+    NotSelected,
+    PermanentError,
+    TemporaryError,
+)
+from shared.fleet import all_of
 from shared.images import BaseImage
 from shared.logs import Log
 from shared.messages import (
@@ -25,7 +38,7 @@ from shared.messages import (
     decode,
 )
 from shared.onboarding import Target
-from shared.policy import Policy, Selection, select, values_for
+from shared.policy import Policy, Selection, TaskPolicy, broken_task, select, values_for
 from shared.rebuilds import count, find_task, run_target
 from shared.registries import Registry
 from shared.services import Services
@@ -72,11 +85,33 @@ def _read(kind: type[_AnyBody], body: bytes) -> _AnyBody:
         raise InvalidInput(f"{field or 'The body'}: {first['msg']}.", field) from error
 
 
-def _image(services: Services, policy: Policy, base: Registry, text: str) -> BaseImage | None:
+def _image(services: Services, policy: Policy, base: Registry | None, text: str) -> BaseImage | None:
     if not text:
         return None
-    names = (base.login_server, f"{policy.base_name.lower()}.{services.settings.registry_suffix}")
-    return images.parse(text, login_servers=names)
+    known = (base.login_server,) if base else ()
+    return images.parse(text, login_servers=(*known, f"{policy.base_name.lower()}.{services.settings.registry_suffix}"))
+
+
+async def _base(services: Services, policy: Policy) -> tuple[Registry | None, GroundswellError | None]:
+    """Return the base registry, or why it cannot be read: much can be done and shown without it.
+
+    Raises:
+        ConfigurationError: There is no such registry.
+    """
+    try:
+        return await services.base_registry(policy), None
+    except (PermanentError, TemporaryError) as error:
+        return None, error
+
+
+def problems(services: Services) -> list[dict[str, str]]:
+    """Return which parts of the fleet failed when they were last tried, why, and what becomes of their requests."""
+    failing = [("subscription", name, error) for name, error in services.fleet.unread.items()]
+    failing += [("task", task.name, broken_task(task)) for task in services.policy.broken]
+    return [
+        {part: name, "reason": str(error), "requests": "wait" if isinstance(error, TemporaryError) else "set aside"}
+        for part, name, error in failing
+    ]
 
 
 async def _team(services: Services, name: str) -> Registry:
@@ -115,6 +150,8 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
     image = _image(services, policy, base, wanted.base_image)
     team = await _team_now(services, name)
     task = find_task(policy, team, wanted.task)
+    if task.problem:
+        raise ConfigurationError(f"Task {task.name} cannot run until its file is mended: {task.problem}")
     if image and not task.builds_on(image):
         raise InvalidInput(f"Task {task.name} does not build on {image.name}: it builds on "
                            f"{', '.join(task.rebuild_on)}.", "baseImage")  # fmt: skip
@@ -129,7 +166,11 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
     telemetry.note(registry=team.name, task=task.name)
     telemetry.rebuild("requested", registry=team.name, task=task.name, cause=request.cause)
     outcome = await run_target(services, Target(policy, task, team, base), request)
-    await services.ledger.request(team.name, request, outcome.decision, outcome.run_id, services.now())
+    try:
+        await services.ledger.request(team.name, request, outcome.decision, outcome.run_id, services.now())
+    except GroundswellError as error:
+        # Whoever asked must hear of the run all the same, or would ask for another.
+        log.warning("request not recorded", registry=team.name, run_id=outcome.run_id, reason=error)
     count(services, request, outcome)
     if not outcome.run_id:
         raise NotFound(f"No run was started: {outcome.reason}.")
@@ -145,7 +186,8 @@ async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
     """
     wanted = _read(FleetBody, body)
     policy = services.policy
-    image = _image(services, policy, await services.base_registry(policy), wanted.base_image)
+    base, _ = await _base(services, policy)
+    image = _image(services, policy, base, wanted.base_image)
     if image and not policy.builds_on(image):
         raise InvalidInput(f"No task of the policy builds on {image.name}.", "baseImage")
     return await fanout.whole_fleet(services, image, f"fleet-{uuid.uuid4()}")
@@ -183,23 +225,56 @@ async def replay(services: Services) -> dict[str, int]:
         return True
 
     replayed = kept = 0
+    failed: dict[str, GroundswellError] = {}
     for queue, put_back in ((FAN_OUTS, fan_out), (REBUILD_REQUESTS, rebuild), (RUN_CHECKS, check)):
-        taken, left = await services.queues.take_poisoned(queue, put_back)
-        replayed, kept = replayed + taken, kept + left
+        with _apart(failed, "queue", queue):
+            taken, left = await services.queues.take_poisoned(queue, put_back)
+            replayed, kept = replayed + taken, kept + left
     log.info("poisoned messages replayed", replayed=replayed, kept=kept)
+    if failed and not replayed:
+        raise all_of("Nothing was put back.", failed)
     return {"replayed": replayed, "kept": kept}
 
 
+@contextmanager
+def _apart(failed: dict[str, GroundswellError], part: str, name: str) -> Iterator[None]:
+    """Do something for one part of the whole; should it fail, note it and let the others go on."""
+    try:
+        yield
+    except GroundswellError as error:
+        failed[name] = error
+        telemetry.part_failed(part, name, error)
+        log.error(f"{part} fails", **{part: name}, reason=error)
+
+
 async def watch(services: Services) -> None:
-    """Measure the queues and how long ago something was pushed; warn of messages that were set aside."""
+    """Measure what there is while nothing happens, and look whether every part of the fleet works.
+
+    Raises:
+        GroundswellError: A queue, the ledger or the policy cannot be read; everything else was looked at.
+    """
+    failed: dict[str, GroundswellError] = {}
     for queue in (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS):
         for name in (queue, f"{queue}-poison"):
-            length = await services.queues.length(name)
-            telemetry.queue_length(name, length)
-            if length and name != queue:
-                log.warning("messages wait for somebody to look at them", queue=name, messages=length)
-    if (newest := await services.ledger.newest_push()) is not None:
-        telemetry.push_age((services.now() - newest).total_seconds())
+            with _apart(failed, "queue", name):
+                length = await services.queues.length(name)
+                telemetry.queue_length(name, length)
+                if length and name != queue:
+                    log.warning("messages wait for somebody to look at them", queue=name, messages=length)
+    with _apart(failed, "ledger", services.settings.ledger_table):
+        if (newest := await services.ledger.newest_push()) is not None:
+            telemetry.push_age((services.now() - newest).total_seconds())
+    await services.fleet.listing()  # counts and logs each subscription that fails
+    with _apart(failed, "policy", str(services.settings.policy)):
+        for task in services.policy.broken:
+            telemetry.part_failed("task", task.name, broken_task(task))
+            log.error("task is broken", task=task.name, reason=task.problem)
+        _, error = await _base(services, services.policy)
+        if error:
+            telemetry.part_failed("base-registry", services.policy.base_name, error)
+            log.error("base registry cannot be read", registry=services.policy.base_name, reason=error)
+    if failed:
+        raise all_of("Not everything could be watched.", failed)
 
 
 async def show_registry(services: Services, name: str) -> dict[str, Any]:
@@ -210,28 +285,11 @@ async def show_registry(services: Services, name: str) -> dict[str, Any]:
         NotSelected: It is the base registry.
     """
     policy = services.policy
-    base = await services.base_registry(policy)
+    base, error = await _base(services, policy)
     team = await _team_now(services, name)
-    if team.id.lower() == base.id.lower():
+    if team.name.lower() == policy.base_name.lower():
         raise NotSelected(f"{team.name} is the base registry: it has no tasks of Groundswell's.")
-    tasks = []
-    for task in policy.tasks:
-        selection = select(policy, task, team.name, team.tags)
-        shown: dict[str, Any] = {"name": task.name, "selection": selection.value}
-        if selection in (Selection.SELECTED, Selection.PAUSED):
-            state = await onboarding.observe(services, Target(policy, task, team, base))
-            values = values_for(task, team.tags)
-            shown |= {
-                "ready": all(condition.ready is not False for condition in state.conditions),
-                "conditions": [
-                    {"type": c.kind.value, "status": {True: "True", False: "False", None: "Unknown"}[c.ready],
-                     "reason": c.reason, "message": c.message}
-                    for c in state.conditions
-                ],
-                "values": dict(values.values),
-                "problems": list(values.problems),
-            }  # fmt: skip
-        tasks.append(shown)
+    tasks = [await _show_task(services, policy, task, team, base) for task in policy.tasks]
     rows = await services.ledger.rows(team.name)
     runs = sorted(
         (row for row in rows if row["RowKey"].startswith("run|")), key=lambda row: str(row.get("scheduledAt"))
@@ -240,7 +298,8 @@ async def show_registry(services: Services, name: str) -> dict[str, Any]:
         "registry": team.name,
         "id": team.id,
         "loginServer": team.login_server,
-        "baseRegistry": base.login_server,
+        "baseRegistry": base.login_server if base else policy.base_name,
+        **({"problems": [f"The base registry cannot be read. {error}"]} if error else {}),
         "tasks": tasks,
         "runs": [
             {
@@ -253,8 +312,36 @@ async def show_registry(services: Services, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+async def _show_task(
+    services: Services, policy: Policy, task: TaskPolicy, team: Registry, base: Registry | None
+) -> dict[str, Any]:
+    selection = select(policy, task, team.name, team.tags)
+    shown: dict[str, Any] = {"name": task.name, "selection": selection.value}
+    if selection not in (Selection.SELECTED, Selection.PAUSED):
+        return shown
+    values = values_for(task, team.tags)
+    conditions: tuple[Condition, ...] = ()
+    unknown = [task.problem] if task.problem else []
+    if base and not unknown:
+        try:
+            conditions = (await onboarding.observe(services, Target(policy, task, team, base))).conditions
+        except GroundswellError as error:
+            log.warning("conditions not read", registry=team.name, task=task.name, reason=error)
+            unknown = [str(error)]
+    return shown | {
+        "ready": bool(conditions) and all(condition.ready is not False for condition in conditions),
+        "conditions": [
+            {"type": c.kind.value, "status": {True: "True", False: "False", None: "Unknown"}[c.ready],
+             "reason": c.reason, "message": c.message}
+            for c in conditions
+        ],
+        "values": dict(values.values),
+        "problems": [*unknown, *values.problems],
+    }  # fmt: skip
+
+
 def _stamp(moment: Any) -> str | None:
-    return moment.isoformat() if moment else None
+    return moment.isoformat() if isinstance(moment, datetime) else None
 
 
 async def show_run(services: Services, name: str, run_id: str) -> Run:

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from shared import images
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, TemporaryError
 from shared.images import BaseImage
 
 OPT_TAG = "base-image-rebuilds"
@@ -88,6 +88,9 @@ class TaskPolicy(_Part):
     timeout: int = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
     platform: Platform = Platform()
     content: str = Field(default="", exclude=True)
+    problem: str = Field(
+        default="", exclude=True, description="What is wrong with its file; it waits until that is mended."
+    )
 
     @field_validator("rebuild_on")
     @classmethod
@@ -193,6 +196,11 @@ class Policy(_Part):
         """The base registry's name."""
         return self.base_registry.rpartition("/")[2]
 
+    @property
+    def broken(self) -> tuple[TaskPolicy, ...]:
+        """The tasks whose files are broken."""
+        return tuple(task for task in self.tasks if task.problem)
+
     def task(self, name: str) -> TaskPolicy | None:
         """Return the task with this name, in any casing."""
         return next((task for task in self.tasks if task.name.lower() == name.lower()), None)
@@ -218,6 +226,11 @@ class Values:
 
     values: Mapping[str, str]
     problems: tuple[str, ...] = ()
+
+
+def broken_task(task: TaskPolicy) -> TemporaryError:
+    """Say why a task waits: its file may be mended at any moment."""
+    return TemporaryError(f"Task {task.name} waits until its file is mended: {task.problem}")
 
 
 def is_safe_value(value: str) -> bool:
@@ -260,8 +273,11 @@ def values_for(task: TaskPolicy, tags: Mapping[str, str]) -> Values:
     return Values(values, tuple(problems))
 
 
-def parse(text: str, folder: Path, source: str = "policy") -> Policy:
+def parse(text: str, folder: Path, source: str = "policy", *, strict: bool = True) -> Policy:
     """Parse and validate a policy and read the task files it names.
+
+    Args:
+        strict: Refuse the policy if a task file is broken. Otherwise that task has a `problem`, and the others go on.
 
     Raises:
         ConfigurationError: The text names every field that is wrong.
@@ -271,18 +287,24 @@ def parse(text: str, folder: Path, source: str = "policy") -> Policy:
         raise ConfigurationError(f"{source} must be a mapping with baseRegistry, identity and tasks.")
     tasks = document.get("tasks")
     for index, task in enumerate(tasks if isinstance(tasks, list) else []):
-        if isinstance(task, dict) and "content" in task:
-            raise ConfigurationError(f"{source} is wrong. tasks.{index}.content: is read from the file, not given.")
+        for field in ("content", "problem"):
+            if isinstance(task, dict) and field in task:
+                raise ConfigurationError(f"{source} is wrong. tasks.{index}.{field}: is read from the file, not given.")
     try:
         policy = Policy.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(f"{_path(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
         raise ConfigurationError(f"{source} is wrong. {problems}") from error
-    complete = tuple(
-        task.model_copy(update={"content": _task_file(folder, task.file, f"{source}: tasks.{index}.file")})
-        for index, task in enumerate(policy.tasks)
-    )
-    return policy.model_copy(update={"tasks": complete})
+    complete = []
+    for index, task in enumerate(policy.tasks):
+        try:
+            found = {"content": _task_file(folder, task.file, f"{source}: tasks.{index}.file")}
+        except ConfigurationError as error:
+            if strict:
+                raise
+            found = {"problem": str(error)}
+        complete.append(task.model_copy(update=found))
+    return policy.model_copy(update={"tasks": tuple(complete)})
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -316,12 +338,15 @@ _cache: dict[Path, tuple[list[float], Policy]] = {}
 def load(path: Path) -> Policy:
     """Return the policy of a file; it is read again when the file, or a task file that it names, has changed.
 
+    A task whose file is broken has a `problem`.
+
     Raises:
         ConfigurationError: The file is missing or wrong.
     """
     try:
-        if path not in _cache or _cache[path][0] != _stamps(path, _cache[path][1]):
-            policy = parse(path.read_text(encoding="utf-8"), path.parent, str(path))
+        # What is broken may be mended in ways that leave no stamp: a right to read the file, say.
+        if path not in _cache or _cache[path][1].broken or _cache[path][0] != _stamps(path, _cache[path][1]):
+            policy = parse(path.read_text(encoding="utf-8"), path.parent, str(path), strict=False)
             _cache[path] = _stamps(path, policy), policy
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The policy {path} cannot be read ({error}); see GROUNDSWELL_POLICY.") from error
@@ -330,4 +355,11 @@ def load(path: Path) -> Policy:
 
 def _stamps(path: Path, policy: Policy) -> list[float]:
     files = (path, *(path.parent / task.file for task in policy.tasks))
-    return [file.stat().st_mtime if file.exists() else 0.0 for file in files]
+    return [_stamp(file) for file in files]
+
+
+def _stamp(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return 0.0

@@ -12,8 +12,10 @@ from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFo
 
 from shared.clients import Clients
 from shared.errors import GroundswellError, from_azure
+from shared.logs import Log
 from shared.messages import FanOut, RebuildRequest, RunCheck
 
+log = Log("queues")
 _AT_ONCE = 16
 _MAX_DELAY = 7 * 24 * 3600 - 60
 
@@ -29,19 +31,16 @@ class Queues:
         await self._put(queue, message.encode().encode(), delay)
 
     async def send_all(self, queue: str, messages: Sequence[RebuildRequest | RunCheck | FanOut]) -> None:
-        """Send messages, a few at a time. If one cannot be sent, the others may have been."""
+        """Send messages, a few at a time. If one cannot be sent, the others are all the same."""
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def send(message: RebuildRequest | RunCheck | FanOut) -> None:
             async with turns:
                 await self.send(queue, message)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for message in messages:
-                    group.create_task(send(message))
-        except* GroundswellError as failures:
-            raise failures.exceptions[0] from failures
+        for result in await asyncio.gather(*map(send, messages), return_exceptions=True):
+            if result is not None:
+                raise result
 
     async def take_poisoned(self, queue: str, put_back: Callable[[bytes], Awaitable[bool]]) -> tuple[int, int]:
         """Offer each message of a poison queue to `put_back` once; those it takes are removed.
@@ -53,7 +52,7 @@ class Queues:
         taken = kept = 0
         try:
             async for message in client.receive_messages(messages_per_page=32, visibility_timeout=60):
-                if (body := _decoded(message.content)) is not None and await put_back(body):
+                if await _taken(_decoded(message.content), put_back):
                     await client.delete_message(message)
                     taken += 1
                 else:
@@ -92,6 +91,15 @@ class Queues:
                 await client.send_message(text, **options)
         except AzureError as error:
             raise from_azure(error, f"send to queue {queue}") from error
+
+
+async def _taken(body: bytes | None, put_back: Callable[[bytes], Awaitable[bool]]) -> bool:
+    """Put a message back; one that cannot be (now) stays, and holds up no other."""
+    try:
+        return body is not None and await put_back(body)
+    except GroundswellError as error:
+        log.warning("message not put back", reason=error)
+        return False
 
 
 def _decoded(content: str) -> bytes | None:

@@ -25,7 +25,7 @@ from shared.messages import (
 )
 from shared.onboarding import Applied, Target, ensure, settled
 from shared.pacing import OutOfBudget
-from shared.policy import Policy, Selection, TaskPolicy, select
+from shared.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.registries import Registry
 from shared.services import Services
 from shared.together import both
@@ -108,6 +108,8 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
     task = policy.task(request.task)
     if task is None:
         return Outcome(Decision.SKIPPED, f"the policy has no task {request.task} any more")
+    if task.problem:
+        raise broken_task(task)
     subscription = str(parse_resource_id(request.registry)["subscription"]).lower()
     if subscription not in {known.lower() for known in services.settings.subscriptions}:
         return Outcome(Decision.SKIPPED, f"subscription {subscription} is not in GROUNDSWELL_SUBSCRIPTIONS")
@@ -222,7 +224,7 @@ async def _resolve(
         return image, image is not None
     try:
         digest = await services.arm.digest_of(target.base, image)
-    except (PermanentError, TemporaryError) as error:
+    except GroundswellError as error:
         if isinstance(error, TemporaryError) and request.cause is not Cause.MANUAL and request.attempts < _LOOKS:
             # Built without its digest, the same content would be built again when its push is known.
             raise

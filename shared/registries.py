@@ -85,7 +85,7 @@ def from_arm(resource: Mapping[str, Any]) -> Registry:
         login_server=str(properties.get("loginServer") or "").lower(),
         abac=properties.get("roleAssignmentMode") == "AbacRepositoryPermissions",
         created=str(properties.get("creationDate") or ""),
-        tags=MappingProxyType(dict(resource.get("tags") or {})),
+        tags=MappingProxyType({str(key): str(value or "") for key, value in (resource.get("tags") or {}).items()}),
         network=_network(properties),
     )
 

@@ -31,6 +31,9 @@ _events = _meter.create_counter(
 _rebuilds = _meter.create_counter("groundswell.rebuilds", "{rebuild}", "Rebuilds by what became of them")
 _arm_calls = _meter.create_counter("groundswell.arm.calls", "{call}", "Answers of Resource Manager")
 _throttled = _meter.create_counter("groundswell.arm.throttled", "{call}", "Answers 429 of Resource Manager")
+_parts_failed = _meter.create_counter(
+    "groundswell.parts.failed", "{failure}", "Parts of the fleet that failed while the others went on"
+)
 _push_to_run = _meter.create_histogram("groundswell.push_to_run", "s", "From the push of a base image to its run")
 _run_duration = _meter.create_histogram("groundswell.run_duration", "s", "From a run's creation to its end")
 _push_age = _meter.create_gauge("groundswell.push.age", "s", "Since the newest push of a base image")
@@ -152,6 +155,16 @@ def rebuild(outcome: str, *, registry: str = "", task: str = "", cause: str = ""
     """
     name = registry.rpartition("/")[2].lower()
     _rebuilds.add(1, {"outcome": outcome, "registry": name, "task": task, "cause": cause})
+
+
+def part_failed(part: str, name: str, error: Exception) -> None:
+    """Count a part of the fleet that failed while the others went on.
+
+    Args:
+        part: subscription, task, base-registry or queue.
+        error: Its class tells whether it is tried again.
+    """
+    _parts_failed.add(1, {"part": part, "name": name.lower(), "error": type(error).__name__})
 
 
 def push_to_run(seconds: float, task: str) -> None:

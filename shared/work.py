@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared import fanout, followup, rebuilds, telemetry
-from shared.errors import InvalidInput, PermanentError, TemporaryError
+from shared.errors import GroundswellError, InvalidInput, PermanentError, TemporaryError
 from shared.logs import Log
 from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, RebuildRequest, RunCheck, decode
 from shared.pacing import OutOfBudget
@@ -21,13 +21,26 @@ async def fan_out_requested(services: Services, body: bytes) -> None:
         return
     with telemetry.handling("fan_out_requested", message, event_id=message.id):
         try:
-            await fanout.fan_out(services, message)
+            parts = await fanout.fan_out(services, message)
         except (TemporaryError, PermanentError) as error:
-            delay = await fanout.put_back(services, message, error)
-            if delay is None:
-                await _set_aside(services, FAN_OUTS, body, error, message)
-                return
-            log.warning("fan-out put back", delay=round(delay, 1), reason=error, event_id=message.id)
+            await _fan_out_failed(services, message, error, body)
+            return
+        for part, reason in parts:
+            await _fan_out_failed(services, part, reason, part.encode().encode())
+
+
+async def _fan_out_failed(services: Services, message: FanOut, error: GroundswellError, body: bytes) -> None:
+    """Put a fan-out, or the part of it that failed, back for later or set it aside."""
+    delay = await fanout.put_back(services, message, error)
+    if delay is None:
+        await _set_aside(services, FAN_OUTS, body, error, message)
+        return
+    log.warning("fan-out put back", delay=round(delay, 1), reason=error, event_id=message.id,
+                subscriptions=_names(message.subscriptions), tasks=_names(message.tasks))  # fmt: skip
+
+
+def _names(names: tuple[str, ...] | None) -> str:
+    return ", ".join(names or ())
 
 
 async def rebuild_requested(services: Services, body: bytes) -> None:
@@ -90,7 +103,11 @@ async def _set_aside(
         registry = message.registry.rpartition("/")[2]
         fields |= {"event_id": message.event_id, "registry": registry, "task": message.task}
     elif message:
-        fields |= {"event_id": message.id}
+        fields |= {
+            "event_id": message.id,
+            "subscriptions": _names(message.subscriptions),
+            "tasks": _names(message.tasks),
+        }
     log.error("message set aside", queue=f"{queue}-poison", reason=error, **fields)
     telemetry.failed(error)
     telemetry.rebuild("set-aside", registry=fields.get("registry", ""), task=fields.get("task", ""),
