@@ -110,6 +110,7 @@ class Control:
                 web.get("/control/sites", self._get_sites),
                 web.post("/control/sites", self._register_site),
                 web.post("/control/subscriptions", self._create_subscription),
+                web.delete("/control/subscriptions/{subscription}", self._delete_subscription),
                 web.get("/control/state", self._get_state),
                 web.get("/control/idle", self._wait_until_idle),
                 web.post("/control/reset", self._reset),
@@ -280,6 +281,13 @@ class Control:
             raise ValueError(f"subscription {subscription} exists already")
         created = self._azure.create_subscription(subscription, body.displayName)
         return web.json_response({"id": created.id, "subscriptionId": subscription}, status=201)
+
+    async def _delete_subscription(self, request: web.Request) -> web.Response:
+        """Delete a subscription with all that is in it, as Azure does some time after it was canceled."""
+        name = request.match_info["subscription"]
+        if not self._azure.state.remove(f"/subscriptions/{name}"):
+            raise ValueError(f"there is no subscription {name}")
+        return web.Response(status=204)
 
     # -- the whole -------------------------------------------------------------------------------------------------
 

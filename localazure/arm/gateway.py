@@ -1,8 +1,7 @@
 """The Resource Manager gateway at management.azure.com.
 
-Every call passes, in ARM's order: token → route → api-version → throttling → authorization → subscription and
-resource group → locks and policies → the provider's handler; a write that succeeded raises the subscription's
-resource event.
+Every call passes, in ARM's order: token → route → api-version → throttling → subscription → authorization → resource
+group → locks and policies → the provider's handler; a write that succeeded raises the subscription's resource event.
 Providers register handlers with `Gateway.route`; they raise `ArmError` and return an `Answer`.
 """
 
@@ -249,23 +248,29 @@ class Gateway:
             azure, request, params, dict(request.query), api_version, principal, scope, route.action, body,
             existed=azure.state.get(scope) is not None, correlation_id=headers["x-ms-correlation-request-id"],
         )  # fmt: skip
+        self._check_subscription(scope)
         if not route.open and not azure.rbac.allows(principal.object_id, route.action, scope):
             raise forbidden(principal, route.action, scope)
-        self._check_parents(request.method, scope)
+        self._check_group(request.method, scope)
         azure.restrictions.check(call)
         answer = await route.handler(call)
         if route.raises_event and answer.status < 300:
             azure.events.resource_event(call, answer)
         return answer
 
-    def _check_parents(self, method: str, scope: str) -> None:
+    def _check_subscription(self, scope: str) -> None:
+        if not scope.lower().startswith("/subscriptions/"):
+            return
+        name = scope.split("/")[2]
+        if self._azure.state.get(f"/subscriptions/{name}") is None:
+            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{name}' could not be found.",
+                           gateway=True)  # fmt: skip
+
+    def _check_group(self, method: str, scope: str) -> None:
         if not scope.lower().startswith("/subscriptions/"):
             return
         parts = scope.split("/")
         state = self._azure.state
-        if state.get(f"/subscriptions/{parts[2]}") is None:
-            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{parts[2]}' could not be found.",
-                           gateway=True)  # fmt: skip
         creates_group = method in ("PUT", "HEAD") and len(parts) == 5
         if len(parts) > 4 and parts[3].lower() == "resourcegroups" and not creates_group:
             group = "/".join(parts[:5])

@@ -41,7 +41,8 @@ def register(azure: Azure) -> None:
 def _subscription_view(azure: Azure, resource: Resource) -> dict[str, Any]:
     return {
         "id": resource.id, "authorizationSource": "RoleBased", "managedByTenants": [], "subscriptionId": resource.name,
-        "tenantId": azure.state.tenant, "displayName": resource.properties["displayName"], "state": "Enabled",
+        "tenantId": azure.state.tenant, "displayName": resource.properties["displayName"],
+        "state": "Disabled" if azure.restrictions.disable(resource.id) else "Enabled",
         "subscriptionPolicies": {"locationPlacementId": "Public_2014-09-01", "quotaId": "PayAsYouGo_2014-09-01",
                                  "spendingLimit": "Off"},
     }  # fmt: skip

@@ -64,6 +64,10 @@ class Restrictions:
         """Lift all."""
         self.all.clear()
 
+    def disable(self, subscription: str) -> bool:
+        """Tell whether a subscription is disabled."""
+        return any(one.kind == "disabled" and ids.covers(one.scope, subscription) for one in self.all)
+
     def check(self, call: Call) -> None:
         """Refuse a call that a restriction forbids.
 
@@ -117,6 +121,9 @@ def _policy(policy: Restriction, call: Call) -> None:
 
 
 def _disabled(disabled: Restriction, call: Call) -> None:
+    # https://learn.microsoft.com/azure/cost-management-billing/manage/subscription-states
+    if call.request.method == "DELETE":
+        return
     subscription = disabled.scope.rpartition("/")[2]
     text = (
         f"The subscription '{subscription}' is disabled and therefore marked as read only. You cannot perform any "
