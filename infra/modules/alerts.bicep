@@ -47,6 +47,21 @@ var rules = [
     frequency: 'PT15M'
   }
   {
+    name: 'failing-parts'
+    title: 'A part of the fleet fails'
+    text: 'A subscription, a task or the base registry has failed for some time while the others went on. The reason stands in the logs, and in the answer to POST /api/runs.'
+    severity: 2
+    query: 'customMetrics | where name == "groundswell.parts.failed" | extend part = strcat(tostring(customDimensions.part), " ", tostring(customDimensions.name)) | project timestamp, part, failures = valueSum'
+    column: 'failures'
+    aggregation: 'Total'
+    dimension: 'part'
+    operator: 'GreaterThan'
+    // The timer looks every five minutes. What fails once and works again is nobody's concern.
+    threshold: 3
+    window: 'PT30M'
+    frequency: 'PT15M'
+  }
+  {
     name: 'throttling'
     title: 'Resource Manager throttles'
     text: 'Groundswell follows the limits that Resource Manager announces; many refusals mean that something else uses them up.'

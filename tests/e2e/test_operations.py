@@ -14,7 +14,9 @@ from shared.messages import REBUILD_REQUESTS
 from tests.e2e.company import SITE, Company, wire
 from tests.functions_host import FunctionsHost, eventually
 from tests.integration.company_life import built
-from tests.integration.world import IMAGE, OPTED_IN, ROOT, TEAM, World
+from tests.integration.test_operations import OTHER_SUBSCRIPTION
+from tests.integration.test_parts import FAR, mend_task, second_task, two_subscriptions, without_rights
+from tests.integration.world import IMAGE, OPTED_IN, ROOT, TEAM, World, registry_id
 
 
 @asynccontextmanager
@@ -86,6 +88,38 @@ async def test_push_while_the_app_restarts_is_built_once_when_it_is_back(team: W
         team.azure.clock.advance(60)
         await company.runs_ended(2)
     assert (await built(team))[1:] == [digest]
+
+
+async def test_subscription_without_rights_is_named_while_the_other_goes_on(world: World) -> None:
+    await two_subscriptions(world)
+    await without_rights(world)
+    await world.push()
+    watched = f"{registry_id(TEAM).split('/')[2]},{OTHER_SUBSCRIPTION}"
+    async with groundswell(world, GROUNDSWELL_SUBSCRIPTIONS=watched) as company:
+        reply = await company.api("POST", "/runs")
+        assert (reply.status, reply.body["queued"]) == (202, 1)
+        (problem,) = reply.body["problems"]
+        assert (problem["subscription"], problem["requests"]) == (OTHER_SUBSCRIPTION, "set aside")
+        assert "403 AuthorizationFailed" in problem["reason"]
+        await company.runs_ended(1)
+        assert (await company.ready())["tasks"][0]["ready"]
+        refused = await company.api("GET", f"/registries/{FAR}")
+        assert (refused.status, refused.body["title"]) == (502, "Azure does not permit this to Groundswell")
+        assert OTHER_SUBSCRIPTION in refused.body["detail"]
+        await company.logged(f"subscription={OTHER_SUBSCRIPTION}")
+
+
+async def test_broken_task_file_is_named_while_the_other_task_goes_on(world: World) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    file = second_task(world)
+    async with groundswell(world) as company:
+        await world.push()
+        await company.runs_ended(1)
+        problem = await company.api("POST", f"/registries/{TEAM}/runs", {"task": "secondtask"})
+        assert (problem.status, problem.body["title"]) == (500, "Groundswell is not configured correctly")
+        mend_task(file)
+        await company.runs_ended(2)
+        assert {run["task"] for run in await world.runs()} == {"helloworldtask", "secondtask"}
 
 
 async def test_renewed_keys_shut_out_the_old_ones_and_events_go_on(team: World) -> None:

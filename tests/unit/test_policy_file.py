@@ -323,6 +323,23 @@ def test_policy_that_breaks_is_loud_until_it_is_mended(folder: Path) -> None:
     assert policies.load(path).base_registry == "mybaseregistry"
 
 
+def test_task_file_that_breaks_is_a_problem_of_its_task_until_it_is_mended(folder: Path) -> None:
+    path = folder / "rebuilds.yaml"
+    write(
+        path, yaml.safe_dump(policy_document(task_document(), task_document(name="other", file="other.yaml"))), at=1000
+    )
+    for _ in range(2):
+        sound, broken = policies.load(path).tasks
+        assert sound.problem == ""
+        assert "tasks.1.file: 'other.yaml' cannot be read" in broken.problem
+
+    write(folder / "other.yaml", TASK_FILE, at=2000)
+    assert [task.problem for task in policies.load(path).tasks] == ["", ""]
+
+    write(folder / "other.yaml", "steps: []", at=3000)
+    assert [task.name for task in policies.load(path).broken] == ["other"]
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_policy_that_cannot_be_read_names_the_setting(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "rebuilds.yaml"
