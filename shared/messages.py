@@ -12,6 +12,7 @@ from shared import images, telemetry
 from shared.answers import Patience
 from shared.errors import GroundswellError, InvalidInput, TemporaryError
 from shared.images import BaseImage
+from shared.registries import REGISTRY_ID
 from shared.telemetry import Traced
 
 FAN_OUTS = "fan-outs"
@@ -28,11 +29,6 @@ GIVE_UP_AFTER = timedelta(hours=24)
 
 GIVE_UP_ATTEMPTS = 20
 """… and how often it must have failed: two and a half hours of trying."""
-
-_REGISTRY_ID = (
-    r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/"
-    r"[a-z0-9]{5,50}$"
-)
 
 
 def after_failure(
@@ -170,7 +166,7 @@ class RebuildRequest(_Message):
 
     version: Literal[1] = 1
     id: str = Field(min_length=1, max_length=200)
-    registry: str = Field(pattern=_REGISTRY_ID)
+    registry: str = Field(pattern=REGISTRY_ID)
     task: str = Field(min_length=1, max_length=50)
     cause: Cause
     image: Image | None = None

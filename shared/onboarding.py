@@ -168,7 +168,7 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
     if conditions.credential_problem(body, observed, verified=verified) is None:
         observed = replace(observed, details=await services.arm.task_details(team, name))
         if conditions.credential_problem(body, observed, verified=False) == "":
-            await services.ledger.set_verified(team.name, name, desired.spec_of(body), _last_modified(task))
+            await _note_verified(services, target, body, task)
             verified = True
     return State(target, observed, verified)
 
@@ -228,8 +228,17 @@ async def _write_task(services: Services, body: dict[str, Any], state: State) ->
     if task is not None and not _needs_write(body, state):
         return task, []
     task = await services.arm.put_task(target.team, target.task.name, desired.with_tags_kept(body, task))
-    await services.ledger.set_verified(target.team.name, target.task.name, desired.spec_of(body), _last_modified(task))
+    await _note_verified(services, target, body, task)
     return task, [f"write task {target.task.name}"]
+
+
+async def _note_verified(services: Services, target: Target, body: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+    """Record that the task's credential is right. The record only saves calls."""
+    name = target.task.name
+    try:
+        await services.ledger.set_verified(target.team.name, name, desired.spec_of(body), _last_modified(task))
+    except GroundswellError as error:
+        log.warning("credential not recorded", registry=target.team.name, task=name, reason=error)
 
 
 def _needs_write(body: Mapping[str, Any], state: State) -> bool:

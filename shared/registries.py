@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from azure.mgmt.core.tools import parse_resource_id
+
+REGISTRY_ID = (
+    r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/"
+    r"[a-z0-9]{5,50}$"
+)
+"""What a registry's ARM id looks like."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,14 @@ class Registry:
 
 
 def from_arm(resource: Mapping[str, Any]) -> Registry:
-    """Read a registry from ARM's JSON."""
+    """Read a registry from ARM's JSON.
+
+    Raises:
+        ValueError: It is none.
+        KeyError, TypeError, AttributeError: The same.
+    """
+    if not re.search(REGISTRY_ID, str(resource["id"])):
+        raise ValueError("not the id of a registry")
     parts = parse_resource_id(str(resource["id"]))
     properties: Mapping[str, Any] = resource.get("properties") or {}
     return Registry(
