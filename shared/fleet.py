@@ -62,7 +62,9 @@ class Fleet:
     """Lists, each read at most once in `seconds`."""
 
     def __init__(self, arm: Arm, subscriptions: tuple[str, ...], seconds: float) -> None:
-        self._arm, self._subscriptions = arm, subscriptions
+        self._arm = arm
+        # Each once, however it is spelt.
+        self._subscriptions = tuple({subscription.lower(): subscription for subscription in subscriptions}.values())
         self._registries: Cache[Mapping[str, Registry]] = Cache(seconds)
         self._registry: Cache[Registry | None] = Cache(seconds)
         self._tasks: Cache[Mapping[str, ListedTask]] = Cache(seconds)
