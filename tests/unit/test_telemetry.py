@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from shared import telemetry
+from shared.errors import NotPermitted
 from shared.messages import Cause, FanOut, RebuildRequest, RunCheck, decode
 from tests.builders import registry_id
 
@@ -155,3 +158,18 @@ def test_run_is_a_span_as_long_as_it_took_in_the_trace_of_its_request(spans: InM
 def test_run_without_times_is_no_span(spans: InMemorySpanExporter) -> None:
     telemetry.run_ended(run_check(), "Canceled", NOW, None, task="hello")
     assert spans.get_finished_spans() == ()
+
+
+def test_part_that_fails_is_counted_by_its_name() -> None:
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    telemetry.part_failed("subscription", "AAAA", NotPermitted("no right"))
+    data = reader.get_metrics_data()
+    assert data
+    counted = {
+        metric.name: [dict(point.attributes or {}) for point in metric.data.data_points]
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    assert counted["groundswell.parts.failed"] == [{"part": "subscription", "name": "aaaa", "error": "NotPermitted"}]
