@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from shared import conditions, desired, network
@@ -53,7 +54,7 @@ class Target:
 
 
 async def find_target(services: Services, registry: str, task: str) -> Target | None:
-    """Return a registry's task as it should be by now, or None if the registry or the policy's task is gone or broken."""
+    """Return a registry's task as it should be by now, or None if the registry or the task is gone, or it is broken."""
     policy = services.policy
     wanted, team = policy.task(task), await services.fleet.find(registry, fresh=True)
     if wanted is None or wanted.problem or team is None:
