@@ -166,14 +166,13 @@ class Execution:
             text = self._read(step["taskFilePath"])
         else:
             text = base64.b64decode(step["encodedTaskContent"]).decode()
-        text = templating.strip_comments(text)
         aliases: dict[str, str] = {}
         if templating.version_of(text) >= "v1.1.0":
             self._log.say(
                 "Alias support enabled for version >= 1.1.0, please see https://aka.ms/acr/tasks/task-aliases for more "
                 "information."
             )
-            text, aliases = templating.expand_aliases(text, values)
+            text, aliases = templating.expand_aliases(templating.strip_comments(text), values)
         return taskfile.parse(templating.render(text, values)), aliases
 
     async def _set_up(self, task: TaskFile, logins: dict[str, Login]) -> None:

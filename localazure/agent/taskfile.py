@@ -9,6 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from localazure.agent.errors import RunFailed
 
+
+class _Loader(yaml.SafeLoader):
+    """Reads a date as text and knows no tag that it would refuse, as Go's yaml.v2 does."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_multi_constructor("!", lambda loader, _, node: _plain(loader, node))
+
 VERSIONS = ("1.0-preview-1", "v1.0.0", "v1.1.0")
 DEFAULT_STEP_TIMEOUT = 600
 
@@ -49,6 +60,12 @@ _PREFIX = "failed to unmarshal task before running: "
 NETWORK = "acb_default_network"
 
 
+def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else node.value
+
+
 def parse(text: str) -> TaskFile:
     """Read a rendered task file and fill in the defaults of its steps.
 
@@ -56,11 +73,12 @@ def parse(text: str) -> TaskFile:
         RunFailed: It is not YAML, not a task file, or needs what localazure does not have.
     """
     try:
-        loaded = yaml.safe_load(text)
+        # What comes behind the first document is not looked at.
+        loaded = next(yaml.load_all(text, _Loader), None)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise _invalid(f"yaml: {line}{error.problem}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise _invalid(f"yaml: {error}") from error
     if not isinstance(loaded, dict):
         raise _invalid("yaml: unmarshal errors: a mapping with `steps` is expected")

@@ -109,13 +109,19 @@ def _split_alias_section(text: str) -> tuple[str, str]:
     return "\n".join(section), "\n".join(rest)
 
 
-_ACTION = re.compile(r"\{\{(?P<trim_left>-\s)?\s*(?P<body>.*?)\s*(?P<trim_right>\s-)?\}\}", re.DOTALL)
-_FIELD = re.compile(r"(?:\.[A-Za-z_]\w*)+")
-_DEFAULT = re.compile(r"(?P<field>(?:\.[A-Za-z_]\w*)+)\s*\|\s*default\s+\"(?P<text>[^\"]*)\"")
+_STRING = r'"(?:\\.|[^"\\\n])*"|`[^`]*`'
+# A comment or a string may hold what closes an action.
+_ACTION = re.compile(
+    rf"\{{\{{(?P<trim_left>-\s)?\s*(?P<body>/\*.*?\*/|(?:{_STRING}|[^\"`])*?)\s*(?P<trim_right>(?<=\s)-)?\}}\}}",
+    re.DOTALL,
+)
+_COMMAND = re.compile(rf"(?:{_STRING}|[^|\"`])+")
+_FIELD = re.compile(r"\$?(?P<path>(?:\.[A-Za-z_]\w*)+)")
+_DEFAULT = re.compile(rf"default\s+(?P<fallback>{_STRING}|\S+)(?:\s+(?P<given>\S+))?", re.DOTALL)
 
 
 def render(text: str, values: Mapping[str, Any]) -> str:
-    """Render the part of Go templates that task files are made of: `{{.Run.ID}}`, `{{.Values.x | default "y"}}`.
+    """Render the part of Go templates that most task files are made of: `{{.Run.ID}}`, `{{.Values.x | default "y"}}`.
 
     Args:
         text: The template.
@@ -140,11 +146,29 @@ def render(text: str, values: Mapping[str, Any]) -> str:
 def _evaluate(body: str, values: Mapping[str, Any]) -> str:
     if body.startswith("/*") and body.endswith("*/"):
         return ""
-    if match := _DEFAULT.fullmatch(body):
-        return _field(match["field"], values) or match["text"]
-    if _FIELD.fullmatch(body):
-        return _field(body, values)
-    raise _unparsable(f"localazure renders field references and `default` only, not {{{{{body}}}}}")
+    found = ""
+    for number, command in enumerate(part.strip() for part in _COMMAND.findall(body)):
+        default = _DEFAULT.fullmatch(command)
+        if default and (number > 0) != bool(default["given"]):
+            given = default["given"]
+            found = (_operand(given, values) if given else found) or _operand(default["fallback"], values)
+        elif number == 0:
+            found = _operand(command, values)
+        else:
+            raise _not_rendered(command)
+    return found
+
+
+def _operand(text: str, values: Mapping[str, Any]) -> str:
+    if re.fullmatch(_STRING, text) and "\\" not in text:
+        return text[1:-1]
+    if field := _FIELD.fullmatch(text):
+        return _field(field["path"], values)
+    raise _not_rendered(text)
+
+
+def _not_rendered(text: str) -> RunFailed:
+    return _unparsable(f"localazure renders field references, texts and `default` only, not {text}")
 
 
 def _field(path: str, values: Mapping[str, Any]) -> str:
