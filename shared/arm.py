@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from shared.errors import NotFound, PermanentError, TemporaryError, code_of, fro
 from shared.images import BaseImage
 from shared.logs import Log
 from shared.moments import moment
+from shared.redaction import redacted
 from shared.registries import Registry, from_arm
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
@@ -326,5 +326,5 @@ def _run(resource: Mapping[str, Any]) -> Run:
             for i in properties.get("outputImages") or []
             if isinstance(i, Mapping)
         ),
-        error=str(properties.get("runErrorMessage") or ""),
+        error=redacted(str(properties.get("runErrorMessage") or "")),
     )

@@ -16,13 +16,14 @@ from shared.registries import normalized_location
 
 
 class Kind(StrEnum):
-    """The things that a team registry needs."""
+    """What a team registry needs: what Azure keeps for it, and values that can be accepted."""
 
     IDENTITY = "identity"
     TASK = "task"
     GRANT = "grant"
     CREDENTIAL = "credential"
     NETWORK = "network"
+    VALUES = "values"
 
 
 @dataclass(frozen=True)
@@ -169,15 +170,16 @@ def _source_problem(want: Mapping[str, Any], have: Mapping[str, Any]) -> str:
 
 
 def of(desired: Mapping[str, Any] | None, observed: Observed, grants: tuple[Grant, ...], *,
-       system_assigned: bool, verified: bool) -> tuple[Condition, ...]:  # fmt: skip
+       system_assigned: bool, verified: bool, told: bool = True) -> tuple[Condition, ...]:  # fmt: skip
     """Return the conditions that writes of Groundswell's bring about.
 
     Args:
         desired: The task that should be there; None while the identity it names does not exist.
+        told: The values say what the task should be.
     """
     return (
         _identity(observed, system_assigned=system_assigned),
-        _task(desired, observed),
+        _task(desired, observed, told=told),
         _grant(observed, grants),
         _credential(desired, observed, verified=verified),
     )
@@ -191,11 +193,13 @@ def _identity(observed: Observed, *, system_assigned: bool) -> Condition:
     return Condition(Kind.IDENTITY, False, "Missing", text)
 
 
-def _task(desired: Mapping[str, Any] | None, observed: Observed) -> Condition:
+def _task(desired: Mapping[str, Any] | None, observed: Observed, *, told: bool) -> Condition:
     if observed.task is None:
         return Condition(Kind.TASK, False, "Missing", "The task does not exist.")
     if desired is None:
         return Condition(Kind.TASK, False, "IdentityMissing", "The task cannot be right without its identity.")
+    if not told:
+        return Condition(Kind.TASK, None, "ValuesRefused", "What the task should be cannot be told from its values.")
     if differences := task_differences(desired, observed.task):
         return Condition(Kind.TASK, False, "Differs", f"The task differs in {', '.join(differences)}.")
     return Condition(Kind.TASK, True, "AsDesired", "The task is as the policy wants it.")
@@ -225,3 +229,13 @@ def _credential(desired: Mapping[str, Any] | None, observed: Observed, *, verifi
     whose = next(iter(registries.values()))["identity"]
     name = "its system-assigned identity" if whose == SYSTEM else f"client id {whose}"
     return Condition(Kind.CREDENTIAL, True, "Present", f"The task logs in to {' and '.join(registries)} with {name}.")
+
+
+def of_values(refused: tuple[str, ...]) -> Condition:
+    """Return the condition of a team's values; `refused` says what is wrong with them."""
+    if refused:
+        text = f"Nothing is written or run until this is mended: {'; '.join(refused)}."
+        return Condition(Kind.VALUES, False, "Refused", text)
+    return Condition(
+        Kind.VALUES, True, "Accepted", "The values are the policy's, and the team's where its tags say so."
+    )

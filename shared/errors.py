@@ -5,6 +5,7 @@ GroundswellError
 │   ├── NotFound        what was asked for does not exist
 │   ├── NotSelected     the policy does not give this registry the task
 │   ├── InvalidInput    the caller's input is wrong, and which field
+│   │   └── BodyLost    what the caller sent did not arrive
 │   └── NotPermitted    Azure refused; says which right is missing
 ├── TemporaryError      trying again later may work; carries the delay Azure asked for
 └── ConfigurationError  settings or policy are broken: loud, and retried until somebody mends them
@@ -25,16 +26,22 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from shared import answers
 from shared.answers import Meaning, Patience, Verdict
+from shared.redaction import redacted
 
 
 class GroundswellError(Exception):
     """Base of every error that Groundswell raises on purpose; the text is for people and says what to do.
+
+    It goes to logs, answers and the ledger, so what looks like a credential is left out of it.
 
     Attributes:
         patience: For how long a queue message that failed so is tried again.
     """
 
     patience = Patience.DAY
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
 
 
 class PermanentError(GroundswellError):
@@ -60,7 +67,11 @@ class InvalidInput(PermanentError):
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
-        self.field = field
+        self.field = redacted(field)
+
+
+class BodyLost(InvalidInput):
+    """What the caller sent may not have arrived."""
 
 
 class NotPermitted(PermanentError):

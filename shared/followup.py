@@ -15,6 +15,7 @@ from shared.errors import GroundswellError, TemporaryError
 from shared.ledger import Build
 from shared.logs import Log
 from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
+from shared.redaction import redacted
 from shared.refusals import Refused
 from shared.registries import Registry
 from shared.services import Services
@@ -40,7 +41,7 @@ def failure_line(text: str) -> str:
 
     The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
     """
-    lines = [line.strip()[:500] for line in text.splitlines() if line.strip()]
+    lines = [line.strip()[:500] for line in redacted(text).splitlines() if line.strip()]
     return next((line for line in lines[-7:] if _ERROR_LINE.search(line)), "")
 
 

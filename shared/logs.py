@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from shared.redaction import redacted
+
 # The SDKs log every request at INFO, which drowns the decisions, and the exporter would export that it exported.
 for _name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "azure.monitor.opentelemetry"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -40,10 +42,10 @@ class Log:
 
 
 def _plain(value: object) -> bool | int | float | str:
-    """Return a value as one that OpenTelemetry accepts in an attribute."""
-    return value if isinstance(value, bool | int | float) else str(value)
+    """Return a value as one that OpenTelemetry accepts in an attribute, without credentials."""
+    return value if isinstance(value, bool | int | float) else redacted(str(value))
 
 
 def _show(value: object) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join(redacted(str(value)).split())
     return f'"{text}"' if " " in text else text

@@ -107,7 +107,7 @@ class _Message(Traced):
         failing_since: Since when it has failed for reasons that are given a bounded time; None if it has not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
     failing_since: AwareDatetime | None = Field(default=None, alias="failingSince")
 

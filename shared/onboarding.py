@@ -13,7 +13,7 @@ from shared.desired import UserIdentity
 from shared.errors import GroundswellError, NotFound, PermanentError
 from shared.logs import Log
 from shared.moments import moment
-from shared.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, values_for
+from shared.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, Values
 from shared.registries import Registry
 from shared.services import Services
 from shared.together import both
@@ -49,8 +49,17 @@ class Target:
         """Return the desired task, or None while the identity that it names does not exist."""
         if identity is None and not self.system_assigned:
             return None
-        values = values_for(self.task, self.team.tags).values
-        return desired.task_body(self.task, self.team, self.base, values, identity, self.policy.tags)
+        return desired.task_body(self.task, self.team, self.base, self.values.values, identity, self.policy.tags)
+
+    @property
+    def values(self) -> Values:
+        """The task's values for this registry, and what is wrong with the team's."""
+        return self.policy.values(self.task, self.team.tags)
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be written or run, or ""."""
+        return "; ".join(self.values.problems)
 
 
 async def find_target(services: Services, registry: str, task: str) -> Target | None:
@@ -80,7 +89,7 @@ class State:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All conditions."""
-        return *self.mendable, self.target.network
+        return *self.mendable, self.target.network, conditions.of_values(self.target.values.problems)
 
     @property
     def mendable(self) -> tuple[Condition, ...]:
@@ -88,6 +97,7 @@ class State:
         return conditions.of(
             self.desired, self.observed, self.target.grants,
             system_assigned=self.target.system_assigned, verified=self.verified,
+            told=not self.target.refusal,
         )  # fmt: skip
 
 

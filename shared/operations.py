@@ -38,8 +38,9 @@ from shared.messages import (
     decode,
 )
 from shared.onboarding import Target
-from shared.policy import Policy, Selection, TaskPolicy, broken_task, select, values_for
+from shared.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.rebuilds import count, find_task, run_target
+from shared.redaction import quoted, redacted
 from shared.registries import Registry
 from shared.services import Services
 
@@ -47,20 +48,25 @@ log = Log("operations")
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class RunBody(_Body):
-    """Body of `POST /api/registries/{registry}/runs`; all of it may be left out."""
+    """Body of `POST /api/registries/{registry}/runs`; all of it may be left out, but nothing be empty."""
 
-    task: str = Field(default="", max_length=50)
-    base_image: str = Field(default="", alias="baseImage", max_length=500)
+    task: str = Field(default="", min_length=1, max_length=50)
+    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
 
 
 class FleetBody(_Body):
-    """Body of `POST /api/runs`; all of it may be left out."""
+    """Body of `POST /api/runs`: one of the two."""
 
-    base_image: str = Field(default="", alias="baseImage", max_length=500)
+    all: bool = False
+    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
+
+
+class ReplayBody(_Body):
+    """Body of `POST /api/rebuilds/replay`: nothing can be asked for in particular."""
 
 
 _AnyBody = TypeVar("_AnyBody", bound=_Body)
@@ -89,7 +95,8 @@ def _image(services: Services, policy: Policy, base: Registry | None, text: str)
     if not text:
         return None
     known = (base.login_server,) if base else ()
-    return images.parse(text, login_servers=(*known, f"{policy.base_name.lower()}.{services.settings.registry_suffix}"))
+    names = (*known, f"{policy.base_name.lower()}.{services.settings.registry_suffix}")
+    return images.parse(text, registry=policy.base_name, login_servers=names)
 
 
 async def _base(services: Services, policy: Policy) -> tuple[Registry | None, GroundswellError | None]:
@@ -115,19 +122,18 @@ def problems(services: Services) -> list[dict[str, str]]:
 
 
 async def _team(services: Services, name: str) -> Registry:
-    return _known(services, name, await services.fleet.find(name))
+    return _known(name, await services.fleet.find(name))
 
 
 async def _team_now(services: Services, name: str) -> Registry:
     """Return a registry with its tags of this moment."""
-    return _known(services, name, await services.fleet.find_now(name))
+    return _known(name, await services.fleet.find_now(name))
 
 
-def _known(services: Services, name: str, registry: Registry | None) -> Registry:
+def _known(name: str, registry: Registry | None) -> Registry:
     if registry is None:
         raise NotFound(
-            f"There is no registry {name!r} in the subscriptions that Groundswell watches "
-            f"({', '.join(services.settings.subscriptions)}), or it may not read it."
+            f"There is no registry {quoted(name)} in the subscriptions that Groundswell watches, or it may not read it."
         )
     return registry
 
@@ -153,8 +159,12 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
     if task.problem:
         raise ConfigurationError(f"Task {task.name} cannot run until its file is mended: {task.problem}")
     if image and not task.builds_on(image):
+        without = f" without {', '.join(map(str, task.exclude))}" if task.exclude else ""
         raise InvalidInput(f"Task {task.name} does not build on {image.name}: it builds on "
-                           f"{', '.join(task.rebuild_on)}.", "baseImage")  # fmt: skip
+                           f"{', '.join(map(str, task.rebuild_on))}{without}.", "baseImage")  # fmt: skip
+    target = Target(policy, task, team, base)
+    if target.refusal:
+        raise NotSelected(f"Nothing is run for {team.name} until its tags are mended: {target.refusal}.")
     request = RebuildRequest(
         id=(idempotency_key or str(uuid.uuid4()))[:100],
         registry=team.id,
@@ -165,7 +175,7 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
     )
     telemetry.note(registry=team.name, task=task.name)
     telemetry.rebuild("requested", registry=team.name, task=task.name, cause=request.cause)
-    outcome = await run_target(services, Target(policy, task, team, base), request)
+    outcome = await run_target(services, target, request)
     try:
         await services.ledger.request(team.name, request, outcome.decision, outcome.run_id, services.now())
     except GroundswellError as error:
@@ -185,6 +195,10 @@ async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
         InvalidInput: The body is wrong or the policy knows no such base image.
     """
     wanted = _read(FleetBody, body)
+    if wanted.all == bool(wanted.base_image):
+        raise InvalidInput(
+            'Say what to rebuild: {"baseImage": "repository:tag"} for what builds on it, or {"all": true}.'
+        )
     policy = services.policy
     base, _ = await _base(services, policy)
     image = _image(services, policy, base, wanted.base_image)
@@ -193,8 +207,13 @@ async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
     return await fanout.whole_fleet(services, image, f"fleet-{uuid.uuid4()}")
 
 
-async def replay(services: Services) -> dict[str, int]:
-    """Put what was set aside back into the queues, as if it had just been asked for."""
+async def replay(services: Services, body: bytes = b"") -> dict[str, int]:
+    """Put what was set aside back into the queues, as if it had just been asked for.
+
+    Raises:
+        InvalidInput: The body asks for something in particular.
+    """
+    _read(ReplayBody, body)
 
     async def rebuild(body: bytes) -> bool:
         try:
@@ -317,9 +336,11 @@ async def _show_task(
 ) -> dict[str, Any]:
     selection = select(policy, task, team.name, team.tags)
     shown: dict[str, Any] = {"name": task.name, "selection": selection.value}
+    if selection is Selection.NOT_SELECTED and (problem := policy.opt_problem(team.tags)):
+        shown["problems"] = [problem]
     if selection not in (Selection.SELECTED, Selection.PAUSED):
         return shown
-    values = values_for(task, team.tags)
+    values = policy.values(task, team.tags)
     conditions: tuple[Condition, ...] = ()
     unknown = [task.problem] if task.problem else []
     if base and not unknown:
@@ -364,10 +385,10 @@ async def run_log(services: Services, name: str, run_id: str) -> str:
         NotFound: No such registry, run or log.
     """
     await show_run(services, name, run_id)
-    return await services.arm.log(await _team(services, name), run_id)
+    return redacted(await services.arm.log(await _team(services, name), run_id))
 
 
 def _checked(run_id: str) -> str:
     if not run_id.isalnum() or not run_id.isascii() or len(run_id) > 50:
-        raise NotFound(f"{run_id!r} is no run id: ACR's look like cf10.")
+        raise NotFound(f"{quoted(run_id)} is no run id: ACR's look like cf10.")
     return run_id

@@ -7,22 +7,35 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from shared import images
+from shared import images, selectors, taskfiles
 from shared.errors import ConfigurationError, TemporaryError
-from shared.images import BaseImage
-
-OPT_TAG = "base-image-rebuilds"
-"""ARM tag by which a team opts in (`enabled`), out (`disabled`) or pauses (`paused`); `…rebuilds.<value>` overrides."""
+from shared.images import BaseImage, Pattern
+from shared.redaction import quoted, redacted
+from shared.selectors import OPT_TAG as OPT_TAG
+from shared.selectors import Selection as Selection
+from shared.selectors import Selector
+from shared.tags import LONGEST_VALUE, is_name
+from shared.values import refusal
 
 RESERVED_VALUES = frozenset({"registryName", "baseRepository", "baseTag", "baseDigest"})
 """Values that Groundswell itself gives to a task."""
@@ -33,18 +46,13 @@ SPEC_TAG = "groundswell-spec"
 MOST_TAGS = 50
 """How many tags a resource can have (https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources)."""
 
-# Names and values: the same page. Prefixes: https://learn.microsoft.com/rest/api/resources/tags/create-or-update.
-_TAG_NAME = re.compile(r"[^<>%&\\?/\x00-\x1f\x7f]{1,512}")
+# https://learn.microsoft.com/rest/api/resources/tags/create-or-update.
 _AZURES_PREFIXES = ("microsoft", "azure", "windows")
-
-# Values are spliced as text into a command line, so only what an image reference or a git URL can hold is let in.
-# A colon at the end would turn the line that it ends into a YAML mapping.
-_VALUE = re.compile(r"[A-Za-z0-9_./:@][A-Za-z0-9_./:@#+~%=-]{0,255}(?<!:)")
-_TAG_GLOB = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,128}")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # An error would quote its input otherwise, and that may hold a credential.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
 class UserAssigned(_Part):
@@ -54,19 +62,13 @@ class UserAssigned(_Part):
     # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftmanagedidentity
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$")
     resource_group: str = Field(alias="resourceGroup", min_length=1, max_length=90)
-    subscription: str | None = None
+    subscription: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 
 
 class SystemAssigned(_Part):
     """Every task has an identity of its own."""
 
     type: Literal["SystemAssigned"]
-
-
-class Selector(_Part):
-    """Which team registries get a task: all these ARM tags must match."""
-
-    tags: dict[str, str] = Field(min_length=1)
 
 
 class Platform(_Part):
@@ -76,13 +78,30 @@ class Platform(_Part):
     architecture: Literal["amd64", "x86", "386", "arm", "arm64"] = "amd64"
 
 
+_base_registry: ContextVar[str] = ContextVar("_base_registry", default="")
+"""Name of the base registry, while the rest of its policy is read."""
+
+
+def _pattern(text: object, *, any_repository: bool = False) -> Pattern:
+    if not isinstance(text, str):
+        raise ValueError("must be text: repository:tag")
+    return images.parse_pattern(text, registry=_base_registry.get(), any_repository=any_repository)
+
+
+def _tags(text: object) -> Pattern:
+    return _pattern(text, any_repository=True)
+
+
 class TaskPolicy(_Part):
     """One ACR task that selected team registries must have."""
 
     # https://learn.microsoft.com/rest/api/containerregistry/tasks/create
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{5,50}$")
     file: str
-    rebuild_on: tuple[str, ...] = Field(alias="rebuildOn", min_length=1)
+    rebuild_on: tuple[Annotated[InstanceOf[Pattern], BeforeValidator(_pattern)], ...] = Field(
+        alias="rebuildOn", min_length=1
+    )
+    exclude: tuple[Annotated[InstanceOf[Pattern], BeforeValidator(_tags)], ...] = ()
     registries: Selector
     values: dict[str, str] = Field(default_factory=dict)
     timeout: int = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
@@ -92,25 +111,35 @@ class TaskPolicy(_Part):
         default="", exclude=True, description="What is wrong with its file; it waits until that is mended."
     )
 
-    @field_validator("rebuild_on")
+    @field_validator("rebuild_on", "exclude")
     @classmethod
-    def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            repository, _, tag = pattern.rpartition(":")
-            if not images.is_repository(repository) or not _TAG_GLOB.fullmatch(tag):
-                raise ValueError(f"{pattern!r} is not repository:tag (the tag may be a glob such as 15-*)")
+    def _each_once(cls, patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+        if twice := next((each for each in patterns if patterns.count(each) > 1), None):
+            raise ValueError(f"{quoted(str(twice))} is written twice")
         return patterns
+
+    @field_validator("exclude")
+    @classmethod
+    def _something_is_left(cls, exclude: tuple[Pattern, ...], info: ValidationInfo) -> tuple[Pattern, ...]:
+        rebuild_on: tuple[Pattern, ...] = info.data.get("rebuild_on", ())
+        for pattern in rebuild_on:
+            if pattern.is_empty(without=exclude):
+                raise ValueError(f"nothing is left of {quoted(str(pattern))} under rebuildOn")
+        repositories = {"", *(pattern.repository for pattern in rebuild_on)}
+        if rebuild_on and (idle := next((each for each in exclude if each.repository not in repositories), None)):
+            raise ValueError(f"{quoted(str(idle))} excludes nothing: rebuildOn has no such repository")
+        return exclude
 
     @field_validator("values")
     @classmethod
     def _values(cls, values: dict[str, str]) -> dict[str, str]:
         for name, value in values.items():
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} cannot be the name of a value: use letters, digits and _")
+                raise ValueError(f"{quoted(name)} cannot be the name of a value: use letters, digits and _")
             if name in RESERVED_VALUES:
                 raise ValueError(f"{name!r} is given by Groundswell itself")
-            if not is_safe_value(value):
-                raise ValueError(f"value {name!r} holds characters that no image reference or git URL can hold")
+            if why := refusal(value):
+                raise ValueError(f"value {name!r} {why}")
         return values
 
     @property
@@ -120,19 +149,22 @@ class TaskPolicy(_Part):
 
     def builds_on(self, image: BaseImage) -> bool:
         """Tell whether a push of this image makes the task run."""
-        return any(
-            image.repository == pattern.rpartition(":")[0] and fnmatchcase(image.tag, pattern.rpartition(":")[2])
-            for pattern in self.rebuild_on
+        return any(pattern.matches(image) for pattern in self.rebuild_on) and not any(
+            pattern.matches(image) for pattern in self.exclude
         )
 
     @property
     def default_image(self) -> BaseImage | None:
         """The first base image that is named without a glob: what a run builds on when no push names one."""
-        for pattern in self.rebuild_on:
-            repository, _, tag = pattern.rpartition(":")
-            if images.is_tag(tag):
-                return BaseImage(repository, tag)
-        return None
+        return next((pattern.image for pattern in self.rebuild_on if pattern.image), None)
+
+
+@dataclass(frozen=True)
+class Values:
+    """A task's values for one registry, and what was wrong with the team's overrides."""
+
+    values: Mapping[str, str]
+    problems: tuple[str, ...] = ()
 
 
 Identity = Annotated[UserAssigned | SystemAssigned, Field(discriminator="type")]
@@ -152,13 +184,24 @@ class Policy(_Part):
     tags: dict[str, str] = Field(default_factory=dict, description="On every resource that Groundswell creates.")
     tasks: tuple[TaskPolicy, ...] = Field(min_length=1)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _knowing_the_base_registry(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Read the tasks knowing the base registry, whose host may stand before references."""
+        base = document.get("baseRegistry") if isinstance(document, dict) else None
+        token = _base_registry.set(base.rpartition("/")[2] if isinstance(base, str) else "")
+        try:
+            return validate(document)
+        finally:
+            _base_registry.reset(token)
+
     @field_validator("tags", mode="before")
     @classmethod
     def _text(cls, tags: Any) -> Any:
         for name, value in tags.items() if isinstance(tags, dict) else ():
             for text in (name, value):
                 if not isinstance(text, str):
-                    raise ValueError(f"{text!r} of tag {name!r} is no text: put it in quotes")
+                    raise ValueError(f"{quoted(text)} of tag {quoted(name)} is no text: put it in quotes")
         return tags
 
     @field_validator("tags")
@@ -169,17 +212,17 @@ class Policy(_Part):
         seen = set[str]()
         for name, value in tags.items():
             lower = name.lower()
-            if not _TAG_NAME.fullmatch(name) or name != name.strip():
-                raise ValueError(f"{name[:80]!r} cannot be the name of a tag: 1 to 512 characters, none of <>%&\\?/, "
-                                 "no space at either end")  # fmt: skip
+            if not is_name(name):
+                raise ValueError(f"{quoted(name[:80])} cannot be the name of a tag: 1 to 512 characters, none of "
+                                 "<>%&\\?/, no space at either end")  # fmt: skip
             if lower == SPEC_TAG or lower.partition(".")[0] == OPT_TAG:
                 raise ValueError(f"{name!r} is a tag of Groundswell's own")
             if lower.startswith(_AZURES_PREFIXES):
                 raise ValueError(f"{name!r} begins with {', '.join(_AZURES_PREFIXES)}: Azure keeps such names")
             if lower in seen:
                 raise ValueError(f"{name!r} is there twice: Azure does not tell upper from lower case")
-            if len(value) > 256:
-                raise ValueError(f"the value of {name!r} has {len(value)} characters: 256 are the most")
+            if len(value) > LONGEST_VALUE:
+                raise ValueError(f"the value of {name!r} has {len(value)} characters: {LONGEST_VALUE} are the most")
             seen.add(lower)
         return tags
 
@@ -201,6 +244,16 @@ class Policy(_Part):
         """The tasks whose files are broken."""
         return tuple(task for task in self.tasks if task.problem)
 
+    def values(self, task: TaskPolicy, tags: Mapping[str, str]) -> Values:
+        """Return a task's values for a registry with these tags, and what is wrong with the team's."""
+        return values_for(task, tags, {name.lower() for each in self.tasks for name in each.values})
+
+    def opt_problem(self, tags: Mapping[str, str]) -> str:
+        """Say what is wrong with a team's tag `base-image-rebuilds`, or return ""."""
+        asked = (task.registries.asked for task in self.tasks)
+        words = (selectors.ENABLED, *(each for each in asked if each), selectors.PAUSED, selectors.DISABLED)
+        return selectors.opt_problem(tuple(dict.fromkeys(words)), tags)
+
     def task(self, name: str) -> TaskPolicy | None:
         """Return the task with this name, in any casing."""
         return next((task for task in self.tasks if task.name.lower() == name.lower()), None)
@@ -210,24 +263,6 @@ class Policy(_Part):
         return tuple(task for task in self.tasks if task.builds_on(image))
 
 
-class Selection(StrEnum):
-    """What the policy says of a registry and a task."""
-
-    SELECTED = "selected"
-    PAUSED = "paused"
-    OPTED_OUT = "opted-out"
-    NOT_SELECTED = "not-selected"
-    IS_BASE = "is-the-base-registry"
-
-
-@dataclass(frozen=True)
-class Values:
-    """A task's values for one registry, and what was wrong with the team's overrides."""
-
-    values: Mapping[str, str]
-    problems: tuple[str, ...] = ()
-
-
 def broken_task(task: TaskPolicy) -> TemporaryError:
     """Say why a task waits: its file may be mended at any moment."""
     return TemporaryError(f"Task {task.name} waits until its file is mended: {task.problem}")
@@ -235,27 +270,21 @@ def broken_task(task: TaskPolicy) -> TemporaryError:
 
 def is_safe_value(value: str) -> bool:
     """Tell whether a value may be spliced into a task's command line."""
-    return _VALUE.fullmatch(value) is not None
+    return not refusal(value)
 
 
 def select(policy: Policy, task: TaskPolicy, name: str, tags: Mapping[str, str]) -> Selection:
-    """Decide whether a registry gets a task. ARM compares tag names without regard to case."""
-    if name.lower() == policy.base_name.lower():
-        return Selection.IS_BASE
-    have = {key.lower(): value.lower() for key, value in tags.items()}
-    opted = have.get(OPT_TAG, "")
-    if opted == "disabled":
-        return Selection.OPTED_OUT
-    wanted = {key.lower(): value.lower() for key, value in task.registries.tags.items()}
-    if opted == "paused" and all(have.get(key) == value for key, value in wanted.items() if key != OPT_TAG):
-        return Selection.PAUSED
-    return Selection.SELECTED if wanted.items() <= have.items() else Selection.NOT_SELECTED
+    """Decide whether a registry gets a task."""
+    return Selection.IS_BASE if name.lower() == policy.base_name.lower() else task.registries.select(tags)
 
 
-def values_for(task: TaskPolicy, tags: Mapping[str, str]) -> Values:
+def values_for(task: TaskPolicy, tags: Mapping[str, str], elsewhere: Collection[str] = ()) -> Values:
     """Return a task's values for a registry: the policy's, overridden by tags `base-image-rebuilds.<value>`.
 
-    An override that is unknown or unsafe is left out and named in `problems`.
+    An override that is unknown or unsafe is left out and named in `problems`: while there are any, nothing may be run.
+
+    Args:
+        elsewhere: Values that other tasks have, in lower case: to override them is no mistake.
     """
     values, problems = dict(task.values), []
     by_name = {name.lower(): name for name in task.values}
@@ -264,10 +293,12 @@ def values_for(task: TaskPolicy, tags: Mapping[str, str]) -> Values:
         if prefix.lower() != OPT_TAG or not dot:
             continue
         name = by_name.get(wanted.lower())
+        if name is None and wanted.lower() in elsewhere:
+            continue
         if name is None:
-            problems.append(f"tag {tag} overrides a value that task {task.name} does not have")
-        elif not is_safe_value(value):
-            problems.append(f"tag {tag} holds characters that no image reference or git URL can hold")
+            problems.append(f"tag {redacted(tag)} overrides a value that task {task.name} does not have")
+        elif why := refusal(value):
+            problems.append(f"tag {tag} {why}")
         else:
             values[name] = value
     return Values(values, tuple(problems))
@@ -298,7 +329,7 @@ def parse(text: str, folder: Path, source: str = "policy", *, strict: bool = Tru
     complete = []
     for index, task in enumerate(policy.tasks):
         try:
-            found = {"content": _task_file(folder, task.file, f"{source}: tasks.{index}.file")}
+            found = {"content": _task_file(folder, task, f"{source}: tasks.{index}.file")}
         except ConfigurationError as error:
             if strict:
                 raise
@@ -311,25 +342,29 @@ def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location if part not in ("UserAssigned", "SystemAssigned")) or "policy"
 
 
-def _task_file(folder: Path, name: str, field: str) -> str:
+def _task_file(folder: Path, task: TaskPolicy, field: str) -> str:
+    name = quoted(task.file)
     try:
-        path = (folder / name).resolve()
+        path = (folder / task.file).resolve()
         if not path.is_relative_to(folder.resolve()):
-            raise ConfigurationError(f"{field}: {name!r} lies outside the policy's folder.")
+            raise ConfigurationError(f"{field}: {name} lies outside the policy's folder.")
         content = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
-        raise ConfigurationError(f"{field}: {name!r} cannot be read ({error}).") from error
-    document = _yaml(content, f"{field}: {name!r}")
-    if not isinstance(document, dict) or not isinstance(document.get("steps"), list) or not document["steps"]:
-        raise ConfigurationError(f"{field}: {name!r} has no steps.")
+        raise ConfigurationError(f"{field}: {name} cannot be read ({error}).") from None
+    values = {**task.values, **dict.fromkeys(RESERVED_VALUES, "x")}
+    if wrong := taskfiles.problem(content, values):
+        raise ConfigurationError(f"{field}: {name} {wrong}.")
     return content
 
 
 def _yaml(text: str, source: str) -> Any:
     try:
         return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigurationError(f"{source} is not YAML: {error.problem}{line}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
-        raise ConfigurationError(f"{source} is not YAML: {error}") from error
+        raise ConfigurationError(f"{source} is not YAML: {type(error).__name__}.") from None
 
 
 _cache: dict[Path, tuple[list[float], Policy]] = {}

@@ -26,6 +26,7 @@ from shared.messages import (
 from shared.onboarding import Applied, Target, ensure, settled
 from shared.pacing import OutOfBudget
 from shared.policy import Policy, Selection, TaskPolicy, broken_task, select
+from shared.redaction import quoted
 from shared.registries import Registry
 from shared.services import Services
 from shared.together import both
@@ -115,8 +116,9 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
         return Outcome(Decision.SKIPPED, f"subscription {subscription} is not in GROUNDSWELL_SUBSCRIPTIONS")
     team = await services.fleet.find(request.registry)
     selected = team and select(policy, task, team.name, team.tags) is Selection.SELECTED
-    if team and not (selected and request.created in ("", team.created)):
-        # Opted in, or made anew under its old name, after the fleet was listed?
+    accepted = team and not policy.values(task, team.tags).problems
+    if team and not (selected and accepted and request.created in ("", team.created)):
+        # Opted in, mended, or made anew under its old name, after the fleet was listed?
         team = await services.fleet.find(request.registry, fresh=True)
     if team is None:
         return Outcome(Decision.SKIPPED, "the registry does not exist any more")
@@ -124,6 +126,8 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
     if selection is not Selection.SELECTED:
         return Outcome(Decision.SKIPPED, f"the policy says {selection}")
     target = Target(policy, task, team, await services.base_registry(policy))
+    if target.refusal:
+        return Outcome(Decision.SKIPPED, f"values are refused: {target.refusal}")
     return await run_target(services, target, request)
 
 
@@ -330,20 +334,22 @@ def find_task(policy: Policy, team: Registry, name: str) -> TaskPolicy:
     tasks = [task for task in wanted if task]
     if not tasks:
         known = ", ".join(task.name for task in policy.tasks)
-        raise NotFound(f"The policy has no task {name!r}; it has {known}.")
+        raise NotFound(f"The policy has no task {quoted(name)}; it has {known}.")
     selections = {task.name: select(policy, task, team.name, team.tags) for task in tasks}
     selected = [task for task in tasks if selections[task.name] is Selection.SELECTED]
     if not selected:
-        raise NotSelected(_why_not(team, tasks[0], selections[tasks[0].name]))
+        raise NotSelected(_why_not(policy, team, tasks[0], selections[tasks[0].name]))
     return selected[0]
 
 
-def _why_not(team: Registry, task: TaskPolicy, selection: Selection) -> str:
+def _why_not(policy: Policy, team: Registry, task: TaskPolicy, selection: Selection) -> str:
     if selection is Selection.IS_BASE:
         return f"{team.name} is the base registry: only team registries are rebuilt."
     if selection is Selection.PAUSED:
         return f"{team.name} is paused by its tag base-image-rebuilds=paused: set it to enabled to go on."
     if selection is Selection.OPTED_OUT:
         return f"{team.name} has opted out by its tag base-image-rebuilds=disabled."
+    if problem := policy.opt_problem(team.tags):
+        return f"{team.name} is not selected: {problem}."
     tags = " and ".join(f"{key}={value}" for key, value in task.registries.tags.items())
     return f"The policy does not give {team.name} the task {task.name}: set the tag {tags} on the registry."

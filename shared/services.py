@@ -63,9 +63,9 @@ class Services:
         base = await self.fleet.find(policy.base_registry)
         if base is None:
             raise ConfigurationError(
-                f"The base registry {policy.base_registry!r} does not exist in the subscriptions "
-                f"{', '.join(self.settings.subscriptions)}, or the app may not read it: see baseRegistry in the "
-                "policy, GROUNDSWELL_SUBSCRIPTIONS, and the roles in infra/app-roles.json."
+                f"The base registry {policy.base_registry!r} does not exist in the subscriptions that Groundswell "
+                "watches, or the app may not read it: see baseRegistry in the policy, GROUNDSWELL_SUBSCRIPTIONS, and "
+                "the roles in infra/app-roles.json."
             )
         return base
 

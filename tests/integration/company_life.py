@@ -62,8 +62,8 @@ async def set_tags(world: World, tags: dict[str, str], registry: str = TEAM) -> 
 
 
 async def ask_for_all(world: World, **body: str) -> int:
-    """Ask for the whole fleet, as `POST /api/runs` does; return how many rebuilds were queued."""
-    message, count = await operations.start_fleet(world.services, json.dumps(body).encode())
+    """Ask for the whole fleet, or for what `body` names, as `POST /api/runs` does; return how many were queued."""
+    message, count = await operations.start_fleet(world.services, json.dumps(body or {"all": True}).encode())
     await world.send(FAN_OUTS, message.encode())
     return count
 

@@ -245,3 +245,21 @@ def test_every_missing_role_is_named() -> None:
         "The identity lacks Container Registry Repository Reader on mybaseregistry "
         "and Container Registry Repository Writer on myregistry."
     )
+
+
+def test_refused_values_are_a_condition_and_leave_open_what_the_task_should_be() -> None:
+    body = desired()
+
+    said = found(body, observe(body, PULL), told=False)
+    values = conditions.of_values(("tag x is wrong", "tag y is wrong"))
+
+    assert (said[Kind.TASK].ready, said[Kind.TASK].reason) == (None, "ValuesRefused")
+    assert [said[kind].ready for kind in (Kind.IDENTITY, Kind.GRANT, Kind.CREDENTIAL)] == [True] * 3
+    assert (values.kind, values.ready, values.reason) == (Kind.VALUES, False, "Refused")
+    assert "tag x is wrong; tag y is wrong" in values.message
+
+
+def test_values_that_nobody_refuses_are_accepted() -> None:
+    values = conditions.of_values(())
+
+    assert (values.kind, values.ready, values.reason) == (Kind.VALUES, True, "Accepted")

@@ -65,8 +65,53 @@ def test_text_that_names_no_image_is_refused_with_an_example(text: str) -> None:
     assert repr(text) in str(refused.value)
 
 
-def test_registry_that_is_not_ours_is_part_of_the_repository() -> None:
-    assert images.parse("other.azurecr.io/node:15").repository == "other.azurecr.io/node"
+@pytest.mark.parametrize(
+    "host",
+    [
+        "mybaseregistry.azurecr.io",
+        "MYBASEREGISTRY.azurecr.IO",
+        "mybaseregistry.azurecr.io:443",
+        "mybaseregistry-e7ggejfuhzhgedc8.azurecr.io",
+        "MyBaseRegistry-E7GGEJFUHZHGEDC8.AzureCR.us",
+        "mybaseregistry.westeurope.geo.azurecr.io",
+        "base.example.com",
+    ],
+)
+def test_host_of_the_base_registry_may_stand_in_front(host: str) -> None:
+    servers = ("base.example.com",)
+
+    image = images.parse(f"{host}/docker.io/node:15", registry="MyBaseRegistry", login_servers=servers)
+
+    assert image == BaseImage("docker.io/node", "15")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "other.azurecr.io",
+        "mybaseregistry2.azurecr.io",
+        "x-mybaseregistry.azurecr.io",
+        "mybaseregistry.azurecr.io.example.com",
+        "mybaseregistry.azurecr.io:5000",
+        "docker.io",
+        "localhost",
+        "localhost:5000",
+    ],
+)
+def test_host_of_another_registry_is_refused_with_what_to_write(host: str) -> None:
+    with pytest.raises(InvalidInput, match=r"is another registry.*write mybaseregistry\.azurecr\.io/ in front"):
+        images.parse(f"{host}/node:15", registry="mybaseregistry")
+
+
+def test_repository_of_a_push_may_be_called_like_a_host() -> None:
+    assert images.parse("docker.io/library/node:15").repository == "docker.io/library/node"
+
+
+def test_credential_in_a_reference_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        images.parse("https://user:s3cr3t@mybaseregistry.azurecr.io/node:15", registry="mybaseregistry")
+
+    assert "s3cr3t" not in str(refused.value)
 
 
 @pytest.mark.parametrize("image", [BaseImage("baseimages/node", "15"), BaseImage("node", "15", DIGEST)])
@@ -85,8 +130,9 @@ def test_any_text_is_either_an_image_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom", ".a.b"])
-def test_tags_of_signatures_and_referrers_are_no_images(suffix: str) -> None:
-    assert images.is_attachment_tag(f"sha256-{HEX}{suffix}")
+@pytest.mark.parametrize("digest", [f"sha256-{HEX}", f"sha512-{HEX}", f"sha512-{HEX}{HEX[:49]}", f"sha384-{HEX}"])
+def test_tags_of_signatures_and_referrers_are_no_images(digest: str, suffix: str) -> None:
+    assert images.is_attachment_tag(digest + suffix)
 
 
 @pytest.mark.parametrize("tag", ["15-alpine", f"sha256-{HEX[:-1]}", f"sha256-{HEX}-amd64", f"v-sha256-{HEX}", "v1.sig"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.images import BaseImage
-from shared.policy import Selection, is_safe_value, select, values_for
+from shared.policy import OPT_TAG, Selection, is_safe_value, select, values_for
 from tests.builders import NODE, VALUES, policy, registry, task, task_document
 
 SELECTOR = {"tags": {"Base-Image-Rebuilds": "enabled", "team": "Web"}}
@@ -21,6 +21,11 @@ SELECTOR = {"tags": {"Base-Image-Rebuilds": "enabled", "team": "Web"}}
         ({"base-image-rebuilds": "disabled"}, Selection.OPTED_OUT),
         ({"Base-Image-Rebuilds": "DISABLED"}, Selection.OPTED_OUT),
         ({"base-image-rebuilds": "paused"}, Selection.PAUSED),
+        ({"base-image-rebuilds": " Enabled "}, Selection.SELECTED),
+        ({"base-image-rebuilds": "disabled "}, Selection.OPTED_OUT),
+        ({"base-image-rebuilds": " Paused"}, Selection.PAUSED),
+        ({"base-image-rebuilds": "enable"}, Selection.NOT_SELECTED),
+        ({"base-image-rebuilds": "enabled-not"}, Selection.NOT_SELECTED),
         ({"base-image-rebuilds": "yes"}, Selection.NOT_SELECTED),
         ({"base-image-rebuilds": ""}, Selection.NOT_SELECTED),
         ({"team": "web"}, Selection.NOT_SELECTED),
@@ -52,10 +57,52 @@ def test_all_tags_of_the_selector_must_match(tags: dict[str, str], selection: Se
         ({"team": "web"}, Selection.SELECTED),
         ({"team": "web", "base-image-rebuilds": "paused"}, Selection.PAUSED),
         ({"team": "web", "base-image-rebuilds": "disabled"}, Selection.OPTED_OUT),
+        ({"team": "web", "base-image-rebuilds": "Enabled"}, Selection.SELECTED),
     ],
 )
 def test_team_can_leave_a_task_that_it_did_not_opt_in_to(tags: dict[str, str], selection: Selection) -> None:
     assert select(policy(), task(registries={"tags": {"team": "web"}}), "myregistry", tags) is selection
+
+
+@pytest.mark.parametrize(
+    "said", ["off", "false", "no", "disable", "pause", "disabled!", "", " ", "true", "yes", "on", "smoke", "enabled,"]
+)
+def test_whatever_a_team_says_but_enabled_means_no(said: str) -> None:
+    tags = {"team": "web", "base-image-rebuilds": said}
+
+    assert select(policy(), task(registries={"tags": {"team": "web"}}), "myregistry", tags) is Selection.NOT_SELECTED
+
+
+def test_what_the_selector_asks_for_means_yes_and_nothing_else() -> None:
+    smoke = task(registries={"tags": {"base-image-rebuilds": "Smoke"}})
+
+    assert select(policy(), smoke, "myregistry", {"base-image-rebuilds": "smoke"}) is Selection.SELECTED
+    assert select(policy(), smoke, "myregistry", {"base-image-rebuilds": "enabled"}) is Selection.NOT_SELECTED
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"base-image-rebuilds": "off"}, "'off'"),
+        ({"Base-Image-Rebuilds": "disable"}, "'disable'"),
+        ({"base-image-rebuilds": ""}, "''"),
+        ({"base-image-rebuilds": "x" * 21}, "something else"),
+    ],
+)
+def test_word_that_nobody_knows_is_named_with_what_is_allowed(tags: dict[str, str], said: str) -> None:
+    rules = policy(task_document(), task_document(name="smoketask", registries={"tags": {OPT_TAG: "smoke"}}))
+
+    assert rules.opt_problem(tags) == (
+        f"the tag base-image-rebuilds says {said}, which counts as no: write enabled, smoke, paused or disabled"
+    )
+
+
+@pytest.mark.parametrize("said", ["enabled", "Enabled", " paused", "disabled ", "SMOKE"])
+def test_word_that_is_allowed_is_no_problem(said: str) -> None:
+    rules = policy(task_document(), task_document(name="smoketask", registries={"tags": {OPT_TAG: "smoke"}}))
+
+    assert rules.opt_problem({"base-image-rebuilds": said}) == ""
+    assert rules.opt_problem({"team": said}) == ""
 
 
 @pytest.mark.parametrize("name", ["mybaseregistry", "MyBaseRegistry"])
@@ -81,6 +128,31 @@ def test_base_registry_is_never_selected(name: str) -> None:
 )
 def test_push_makes_a_task_run_if_repository_and_tag_fit(pattern: str, tag: str, builds: bool) -> None:
     assert task(rebuildOn=[pattern]).builds_on(BaseImage("baseimages/node", tag)) is builds
+
+
+@pytest.mark.parametrize(
+    ("exclude", "tag", "builds"),
+    [
+        (["*-amd64", "*-buildcache"], "15-alpine", True),
+        (["*-amd64", "*-buildcache"], "15-alpine-amd64", False),
+        (["*-amd64", "*-buildcache"], "15-buildcache", False),
+        (["baseimages/node:*-amd64"], "15-alpine-amd64", False),
+        (["baseimages/node:*-amd64"], "15-alpine", True),
+        (["15-rc[0-9]"], "15-rc1", False),
+        (["15-rc[0-9]"], "15-rc", True),
+        ([], "15-alpine-amd64", True),
+    ],
+)
+def test_excluded_push_makes_nothing_run(exclude: list[str], tag: str, builds: bool) -> None:
+    special = task(rebuildOn=["baseimages/node:15-*"], exclude=exclude)
+
+    assert special.builds_on(BaseImage("baseimages/node", tag)) is builds
+
+
+def test_exclude_of_one_repository_does_not_reach_another() -> None:
+    special = task(rebuildOn=["baseimages/node:*", "baseimages/python:*"], exclude=["baseimages/node:*-amd64"])
+
+    assert special.builds_on(BaseImage("baseimages/python", "3-amd64"))
 
 
 def test_push_makes_every_task_run_that_builds_on_the_image() -> None:
@@ -146,6 +218,28 @@ def test_wrong_override_changes_nothing_and_is_named(tag: str, value: str, probl
     (told,) = values.problems
     assert tag in told
     assert problem in told
+
+
+def test_override_of_another_tasks_value_is_no_mistake() -> None:
+    rules = policy(task_document(), task_document(name="second", values={"Branch": "main"}))
+    first, second = rules.tasks
+    tags = {"base-image-rebuilds.branch": "next", "base-image-rebuilds.image": "shop"}
+
+    assert rules.values(first, tags).problems == ()
+    assert rules.values(first, tags).values == {**VALUES, "image": "shop"}
+    assert rules.values(second, tags).values == {"Branch": "next"}
+    assert len(rules.values(second, {"base-image-rebuilds.brunch": "next"}).problems) == 1
+
+
+def test_refused_override_is_named_and_not_repeated() -> None:
+    secret = "https://x-access-token:s3cr3t@github.com/contoso/shop.git"
+    tags = {"base-image-rebuilds.contextUrl": secret, f"base-image-rebuilds.{secret}": "x"}
+
+    first, second = values_for(task(), tags).problems
+
+    assert "base-image-rebuilds.contextUrl" in first
+    assert "credential" in first
+    assert "s3cr3t" not in first + second
 
 
 def test_override_of_one_task_does_not_reach_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from shared import policy as policies
 from shared.errors import ConfigurationError
+from shared.images import BaseImage
 from shared.policy import Policy, SystemAssigned, UserAssigned
-from tests.builders import TASK_FILE, VALUES, policy_document, replaced, task_document
+from tests.builders import TASK_FILE, VALUES, policy_document, registry_id, replaced, task_document
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,6 +160,7 @@ def test_everything_about_a_task_can_be_said(folder: Path) -> None:
         ("identity.resourceGroup", ..., "identity.resourceGroup"),
         ("identity.resourceGroup", "", "identity.resourceGroup"),
         ("identity.resourceGroup", "x" * 91, "identity.resourceGroup"),
+        ("identity.subscription", "my-subscription", "identity.subscription"),
         ("identity", {"type": "SystemAssigned", "name": "x"}, "identity.name"),
         ("tasks", ..., "tasks"),
         ("tasks", [], "tasks"),
@@ -178,17 +181,30 @@ def test_everything_about_a_task_can_be_said(folder: Path) -> None:
         ("tasks.0.rebuildOn", ["base*/node:15"], "tasks.0.rebuildOn"),
         ("tasks.0.rebuildOn", ["Node:15"], "tasks.0.rebuildOn"),
         ("tasks.0.rebuildOn", ["node:15 alpine"], "tasks.0.rebuildOn"),
+        ("tasks.0.exclude", "*-amd64", "tasks.0.exclude"),
+        ("tasks.0.exclude", [15], "tasks.0.exclude.0"),
+        ("tasks.0.exclude", ["*:*"], "tasks.0.exclude"),
+        ("tasks.0.exclude", ["baseimages/node"], "tasks.0.exclude"),
         ("tasks.0.registries", ..., "tasks.0.registries"),
         ("tasks.0.registries", {}, "tasks.0.registries.tags"),
         ("tasks.0.registries.tags", {}, "tasks.0.registries.tags"),
         ("tasks.0.registries.tags", {"base-image-rebuilds": True}, "tasks.0.registries.tags.base-image-rebuilds"),
         ("tasks.0.registries", {"names": ["myregistry"]}, "tasks.0.registries.names"),
+        ("tasks.0.registries.tags", {"base-image-rebuilds": "Disabled"}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"base-image-rebuilds": " paused"}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"base-image-rebuilds": ""}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"team": "web", "Team": "web"}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"team/web": "yes"}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"": "yes"}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"team": "x" * 257}, "tasks.0.registries.tags"),
+        ("tasks.0.registries.tags", {"x" * 513: "yes"}, "tasks.0.registries.tags"),
         ("tasks.0.values", {"port": 8080}, "tasks.0.values.port"),
         ("tasks.0.values", {"my-value": "x"}, "tasks.0.values"),
         ("tasks.0.values", {"1st": "x"}, "tasks.0.values"),
         ("tasks.0.values", {"registryName": "x"}, "tasks.0.values"),
         ("tasks.0.values", {"baseDigest": "x"}, "tasks.0.values"),
         ("tasks.0.values", {"image": "$(reboot)"}, "tasks.0.values"),
+        ("tasks.0.values", {"contextUrl": "ssh://git@github.com/contoso/shop.git"}, "tasks.0.values"),
         ("tasks.0.timeout", 299, "tasks.0.timeout"),
         ("tasks.0.timeout", 28801, "tasks.0.timeout"),
         ("tasks.0.timeout", "an hour", "tasks.0.timeout"),
@@ -210,6 +226,144 @@ def test_everything_that_is_wrong_is_named_at_once(folder: Path) -> None:
 
     for field in ("baseRegistry: ", "identity: ", "tasks.0.timeout: ", "tasks.0.values: "):
         assert field in said
+
+
+OWN_HOSTS = [
+    "mybaseregistry.azurecr.io",
+    "MyBaseRegistry.AzureCR.io",
+    "mybaseregistry.azurecr.io:443",
+    "mybaseregistry-e7ggejfuhzhgedc8.azurecr.io",
+    "MYBASEREGISTRY-E7GGEJFUHZHGEDC8.azurecr.cn",
+    "mybaseregistry.westeurope.geo.azurecr.io",
+]
+
+
+@pytest.mark.parametrize("base", ["mybaseregistry", "MyBaseRegistry", registry_id("mybaseregistry")])
+@pytest.mark.parametrize("host", OWN_HOSTS)
+def test_reference_with_the_base_registrys_host_is_the_one_without(host: str, base: str, folder: Path) -> None:
+    special = task_document(
+        rebuildOn=[f"{host}/baseimages/node:15-*"], exclude=[f"{host}/baseimages/node:15-buildcache"]
+    )
+
+    policy = parse(policy_document(special, baseRegistry=base), folder)
+
+    assert policy.builds_on(BaseImage("baseimages/node", "15-alpine"))
+    assert not policy.builds_on(BaseImage("baseimages/node", "15-buildcache"))
+
+
+def test_repository_that_is_called_like_a_host_is_named_behind_the_base_registrys(folder: Path) -> None:
+    special = task_document(rebuildOn=["mybaseregistry.azurecr.io/docker.io/library/node:15"])
+
+    assert parse(policy_document(special), folder).builds_on(BaseImage("docker.io/library/node", "15"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("docker.io/library/node:15", "another registry"),
+        ("docker.io/library/node", "another registry"),
+        ("otherregistry.azurecr.io/baseimages/node:15", "another registry"),
+        ("mybaseregistry2.azurecr.io/baseimages/node:15", "another registry"),
+        ("mybaseregistry.azurecr.io.example.com/baseimages/node:15", "another registry"),
+        ("mybaseregistry.azurecr.io:5000/baseimages/node:15", "another registry"),
+        ("localhost/node:15", "another registry"),
+        ("localhost:5000/node:15", "another registry"),
+        ("https://mybaseregistry.azurecr.io/baseimages/node:15", ""),
+        (f"baseimages/node@sha256:{'ab' * 32}", "digest"),
+        (f"baseimages/node:15@sha256:{'ab' * 32}", "digest"),
+        ("mybaseregistry.azurecr.io/baseimages/node", "no tag"),
+        ("mybaseregistry.azurecr.io/BaseImages/node:15", "lower case"),
+        ("baseimages/node", "no tag"),
+        ("baseimages/node:", "tag is empty"),
+        (":15", "malformed"),
+        ("BaseImages/Node:15", "lower case"),
+        ("baseimages/*:15", "only the tag may be a glob"),
+        ("*/node:15", "only the tag may be a glob"),
+        (f"baseimages/node:{'x' * 129}", "128"),
+        (f"baseimages/node:{'?' * 128}*?", "128"),
+        ("baseimages/node:-15*", "no image can ever have"),
+        ("baseimages/node:.*", "no image can ever have"),
+        ("baseimages/node:15-[a", "no image can ever have"),
+        ("baseimages/node:15-[z-a]", "no image can ever have"),
+        (f"baseimages/node:sha256-{'ab' * 32}.sig", "no image can ever have"),
+        ("baseimages/node:15 ", "characters"),
+        ("${REGISTRY_NAME}/baseimages/node:15-alpine", ""),
+        ("baseimages/node:15-alpine AS build", "characters"),
+    ],
+)
+def test_reference_that_no_push_can_ever_match_is_refused_with_its_reason(
+    reference: str, reason: str, folder: Path
+) -> None:
+    said = refusal(policy_document(task_document(rebuildOn=["baseimages/python:3", reference])), folder)
+
+    assert f"tasks.0.rebuildOn.1: {reference!r} is not repository:tag" in said
+    assert reason in said
+
+
+@pytest.mark.parametrize("twice", ["baseimages/node:15-*", "MyBaseRegistry.azurecr.io/baseimages/node:15-*"])
+def test_reference_that_is_written_twice_is_refused(twice: str, folder: Path) -> None:
+    said = refusal(policy_document(task_document(rebuildOn=["baseimages/node:15-*", twice])), folder)
+
+    assert "tasks.0.rebuildOn: 'baseimages/node:15-*' is written twice" in said
+
+
+@pytest.mark.parametrize(
+    ("rebuild_on", "exclude"),
+    [
+        (["baseimages/node:15-alpine"], ["15-alpine"]),
+        (["baseimages/node:15-alpine"], ["*-alpine"]),
+        (["baseimages/node:15-*"], ["*"]),
+        (["baseimages/node:15-*"], ["baseimages/node:1*"]),
+        (["baseimages/node:15-*"], ["15-[!0-9]*", "15-[0-9]*", "15-"]),
+        (["baseimages/python:3", "baseimages/node:15-*"], ["baseimages/node:*"]),
+    ],
+)
+def test_exclude_that_leaves_nothing_of_an_entry_is_refused(
+    rebuild_on: list[str], exclude: list[str], folder: Path
+) -> None:
+    said = refusal(policy_document(task_document(rebuildOn=rebuild_on, exclude=exclude)), folder)
+
+    assert f"tasks.0.exclude: nothing is left of {rebuild_on[-1]!r} under rebuildOn" in said
+
+
+def test_exclude_for_a_repository_that_is_not_there_is_refused(folder: Path) -> None:
+    special = task_document(rebuildOn=["baseimages/node:15-*"], exclude=["baseimages/nodes:*-amd64"])
+
+    assert "tasks.0.exclude: 'baseimages/nodes:*-amd64' excludes nothing" in refusal(policy_document(special), folder)
+
+
+SECRET = "s3cr3t-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("tasks.0.values.contextUrl", f"https://x-access-token:{SECRET}@github.com/contoso/shop.git"),
+        ("tasks.0.values.contextUrl", f"https://{SECRET}@github.com/contoso/shop.git"),
+        ("tasks.0.values.contextUrl", {f"https://{SECRET}@github.com": 1}),
+        ("tasks.0.rebuildOn.0", f"https://oauth2:{SECRET}@gitlab.com/contoso/node:15"),
+        ("tasks.0.rebuildOn.0", f"user:{SECRET}@mybaseregistry.azurecr.io/node:15"),
+        ("tasks.0.file", f"https://user:{SECRET}@example.com/task.yaml"),
+        ("baseRegistry", f"https://user:{SECRET}@mybaseregistry.azurecr.io"),
+        ("identity.name", f"https://{SECRET}@example.com"),
+        ("tasks.0.timeout", f"https://{SECRET}@example.com"),
+    ],
+)
+def test_credential_in_the_policy_is_refused_and_not_repeated(path: str, value: Any, folder: Path) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        parse(replaced(policy_document(), path, value), folder)
+
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "text", ["tasks: [{values: {a: 'https://%s@github.com/a.git'", "a: https://u:%s@github.com: b"]
+)
+def test_credential_in_a_line_that_is_no_yaml_is_not_repeated(text: str, folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not YAML") as refused:
+        policies.parse(text % SECRET, folder)
+
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize("second", ["helloworldtask", "HelloWorldTask"])
@@ -243,8 +397,9 @@ def test_task_file_that_cannot_be_read_is_named(name: str, folder: Path) -> None
     ("content", "problem"),
     [
         (b"steps: [", "is not YAML"),
-        (b"- {{.Values.image}}: 1", "is not YAML"),
-        (b"until: 2026-13-45\nsteps: [{cmd: bash}]", "is not YAML"),
+        (b"- {{.Values.image}}: 1", "has no steps"),
+        (b"steps: [{{.Values.image}}", "is not YAML"),
+        (b"steps: [{cmd: {{.Values.image}]", "not closed"),
         (b"\xff\xfe\xfd", "cannot be read"),
         (b"", "has no steps"),
         (b"FROM node:15", "has no steps"),
