@@ -88,7 +88,9 @@ class Cloud:
         self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], Any]:
         """Call something on this machine; return status, headers, and JSON or text."""
-        async with self._direct.request(method, url, json=body, headers=headers) as response:
+        # Without a body, its type would say that one was lost on the way.
+        skipped = ("Content-Type",) if body is None else ()
+        async with self._direct.request(method, url, json=body, headers=headers, skip_auto_headers=skipped) as response:
             is_json = "json" in response.headers.get("Content-Type", "")
             return response.status, response.headers, await (response.json() if is_json else response.text())
 

@@ -114,7 +114,7 @@ def _invite(console: Console, story: Story, exports: Path) -> None:
             f"{curl} -X POST {registry}/runs",
             f"{curl} {registry}/runs/{run}",
             f"{curl} {registry}/runs/{run}/logs",
-            f"{curl} -X POST {host['url']}/api/runs",
+            f"{curl} {host['url']}/api/runs -d '{{\"all\": true}}'",
         ],
         "The environment in which any Azure client works here, as the owner": [f". {exports}"],
         "The Azure CLI in it, for example": [

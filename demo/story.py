@@ -318,7 +318,7 @@ class Story:
         status, _, answer = await self._ask("GET", REGISTRY_PATH)
         found: list[dict[str, str]] = answer["tasks"][0]["conditions"] if status == 200 else []
         states = {condition["type"]: condition["status"] for condition in found}
-        expected = dict.fromkeys(("identity", "task", "grant", "credential", "network"), "True") | wanted
+        expected = dict.fromkeys(("identity", "task", "grant", "credential", "network", "values"), "True") | wanted
         self.timeline.say(Actor.GROUNDSWELL, words.conditions(found))
         self.check(states == expected, text, f"200 with {expected}", f"{status} {answer}")
 

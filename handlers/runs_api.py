@@ -25,6 +25,7 @@ def _problem(error: Exception) -> func.HttpResponse:
 
     # The first class that fits decides.
     problems = (
+        (errors.BodyLost, 411, "The request has no length"),
         (errors.InvalidInput, 400, "The request is wrong"),
         (errors.NotFound, 404, "Not found"),
         (errors.NotSelected, 409, "Not selected by the policy"),
@@ -48,16 +49,34 @@ def _answer(handler: Callable[..., Awaitable[func.HttpResponse]]) -> Callable[..
     """Turn errors into answers that a person can act on."""
 
     @wraps(handler)
-    async def answered(*args: Any, **kwargs: Any) -> func.HttpResponse:
+    async def answered(request: func.HttpRequest, **bindings: Any) -> func.HttpResponse:
         from shared.errors import GroundswellError
 
         try:
-            return await handler(*args, **kwargs)
+            _check_body(request)
+            return await handler(request, **bindings)
         except GroundswellError as error:
             logger.warning("%s refused: %s", handler.__name__, error)
             return _problem(error)
 
     return answered
+
+
+def _check_body(request: func.HttpRequest) -> None:
+    """Refuse a request whose body may have been lost: the Functions host drops one that comes in chunks.
+
+    Nothing would tell it from a request without a body (https://github.com/Azure/azure-functions-host/issues/7930).
+    """
+    from shared.errors import BodyLost
+
+    if request.method != "POST":
+        return
+    lost = "Content-Type" in request.headers and not request.get_body()
+    if lost or "Transfer-Encoding" in request.headers:
+        raise BodyLost(
+            "Azure Functions drops a body that is sent in chunks, and nothing was done. Send it with a Content-Length, "
+            "without Transfer-Encoding (with curl: --data), or send neither body nor Content-Type."
+        )
 
 
 @blueprint.route(
@@ -98,7 +117,7 @@ async def replay(request: func.HttpRequest) -> func.HttpResponse:
     """Put messages that were set aside back into their queues."""
     from shared import operations, services
 
-    return _json(await operations.replay(services.current()), 202)
+    return _json(await operations.replay(services.current(), request.get_body()), 202)
 
 
 @blueprint.route(

@@ -24,7 +24,7 @@ var rules = [
   }
   {
     name: 'dead-letters'
-    text: 'Events were given up and lie in the container dead-letters. Mend the cause, then ask for what they were about: POST /api/runs.'
+    text: 'Events were given up and lie in the container dead-letters. Mend the cause, then ask for what they were about: POST /api/runs with {"baseImage": …} or {"all": true}.'
     metric: 'DeadLetteredCount'
     threshold: 0
     window: 'PT15M'
@@ -32,7 +32,7 @@ var rules = [
   }
   {
     name: 'events-lost'
-    text: 'Events were given up and could not be kept either. May the topic write to the container dead-letters? Then ask for everything: POST /api/runs.'
+    text: 'Events were given up and could not be kept either. May the topic write to the container dead-letters? Then ask for everything: POST /api/runs with {"all": true}.'
     metric: 'DroppedEventCount'
     threshold: 0
     window: 'PT15M'

@@ -25,7 +25,10 @@ class Company:
     async def api(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         """Call the HTTP API with the function key."""
         headers["x-functions-key"] = self.host.ready["functionKey"]
-        options: dict[str, Any] = {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
+        options: dict[str, Any] = {"json": body} if isinstance(body, dict) else {"data": body}
+        if body is None:
+            # aiohttp would announce a body all the same.
+            options["skip_auto_headers"] = ["Content-Type"]
         return await self.world.owner.request(method, f"{self.host.url}/api{path}", headers=headers, **options)
 
     async def runs_ended(self, count: int, registry: str = TEAM) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from tests.conftest import SUBSCRIPTION
@@ -75,7 +77,7 @@ async def test_whole_fleet_is_rebuilt_on_request(company: Company) -> None:
 async def test_registry_shows_its_conditions_with_reasons(company: Company) -> None:
     await onboarded(company, TEAM)
     (task,) = (await company.api("GET", f"/registries/{TEAM}")).body["tasks"]
-    assert [c["type"] for c in task["conditions"]] == ["identity", "task", "grant", "credential", "network"]
+    assert [c["type"] for c in task["conditions"]] == ["identity", "task", "grant", "credential", "network", "values"]
     assert {c["status"] for c in task["conditions"]} == {"True"}
     credentials = {"credentials": {"customRegistries": {f"{BASE}.azurecr.io": None}}}
     await company.world.arm(
@@ -94,10 +96,31 @@ async def test_registry_shows_its_conditions_with_reasons(company: Company) -> N
 
 
 async def test_team_sees_that_its_override_was_refused(company: Company) -> None:
+    await company.world.push()
     await company.world.create_registry(TEAM, tags={**OPTED_IN, "base-image-rebuilds.image": "a b; rm -rf"})
-    (task,) = (await company.ready())["tasks"]
-    assert task["values"]["image"] == "hello-world"
-    assert "base-image-rebuilds.image" in task["problems"][0]
+    (task,) = (await company.api("GET", f"/registries/{TEAM}")).body["tasks"]
+    values = next(c for c in task["conditions"] if c["type"] == "values")
+    assert (task["ready"], values["status"], values["reason"]) == (False, "False", "Refused")
+    assert "base-image-rebuilds.image" in values["message"]
+    reply = await company.api("POST", f"/registries/{TEAM}/runs")
+    assert (reply.status, "until its tags are mended" in reply.body["detail"]) == (409, True)
+    assert await company.world.runs() == []
+    await company.world.create_registry(TEAM, tags=OPTED_IN)
+    assert [run["status"] for run in await company.runs_ended(1)] == ["Succeeded"]
+    assert (await company.ready())["tasks"][0]["problems"] == []
+
+
+async def test_body_sent_in_chunks_rebuilds_nothing_and_gets_411(company: Company) -> None:
+    await onboarded(company, TEAM)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"baseImage": "other/image:1"}'
+
+    for path in ("/runs", f"/registries/{TEAM}/runs", "/rebuilds/replay"):
+        reply = await company.api("POST", path, chunks(), **{"Content-Type": "application/json"})
+        assert (reply.status, reply.headers["Content-Type"]) == (411, "application/problem+json")
+        assert "Content-Length" in reply.body["detail"]
+    assert await company.world.runs() == []
 
 
 @pytest.mark.parametrize(
@@ -117,6 +140,12 @@ async def test_team_sees_that_its_override_was_refused(company: Company) -> None
         ("POST", f"/registries/{TEAM}/runs", '{"baseImage": "other/image:1"}', 400, "does not build on other/image:1"),
         ("POST", "/runs", '{"baseImage": "other/image:1"}', 400, "No task of the policy builds on"),
         ("POST", "/runs", '{"registry": "x"}', 400, "registry"),
+        ("POST", "/runs", "{}", 400, '{"all": true}'),
+        ("POST", "/runs", None, 400, '{"all": true}'),
+        ("POST", "/runs", '{"all": false}', 400, '{"all": true}'),
+        ("POST", "/runs", '{"baseImage": "docker.io/library/node:15"}', 400, "another registry"),
+        ("POST", "/rebuilds/replay", '{"queue": "fan-outs"}', 400, "queue"),
+        ("POST", f"/registries/{TEAM}/runs", "", 411, "Content-Length"),
         ("POST", f"/registries/{TEAM}/runs", None, 404, "does not exist in mybaseregistry: push it first"),
         ("POST", "/registries/notselected/runs", None, 409, "set the tag base-image-rebuilds=enabled"),
         ("POST", "/registries/pausedteam/runs", None, 409, "paused"),
@@ -132,7 +161,7 @@ async def test_mistakes_get_a_problem_that_says_what_to_do(
     assert detail in reply.body["detail"]
     assert reply.body["status"] == status
     if status == 400:
-        assert "field" in reply.body or detail == "The body" or "JSON" in detail
+        assert "field" in reply.body or detail in ("The body", '{"all": true}') or "JSON" in detail
 
 
 async def test_throttling_is_passed_on_as_503_with_the_delay(company: Company) -> None:

@@ -95,7 +95,7 @@ INVOCATIONS: dict[str, Callable[[Worker], Awaitable[Reply]]] = {
     "run_followed": lambda w: w.queue("run_followed", json.dumps(run_check())),
     "queues_watched": lambda w: w.timer("queues_watched"),
     "start_run": lambda w: w.http("start_run", "/api/registries/myregistry/runs", ONE_REGISTRY),
-    "start_fleet": lambda w: w.http("start_fleet", "/api/runs"),
+    "start_fleet": lambda w: w.http("start_fleet", "/api/runs", body=b'{"all": true}'),
     "replay": lambda w: w.http("replay", "/api/rebuilds/replay"),
     "show_registry": lambda w: w.http("show_registry", "/api/registries/myregistry", ONE_REGISTRY),
     "show_run": lambda w: w.http("show_run", "/api/registries/myregistry/runs/cf1", ONE_RUN),

@@ -142,6 +142,44 @@ async def test_request_with_a_bad_body_gets_a_problem_that_names_the_field(
     assert reply.outputs == {}
 
 
+LOST_BODIES = {
+    "chunks that the host dropped": ({"Transfer-Encoding": "chunked", "Content-Type": "application/json"}, b""),
+    "chunks without a type": ({"transfer-encoding": "Chunked"}, b""),
+    "chunks that arrived": ({"Transfer-Encoding": "gzip, chunked"}, b'{"all": true}'),
+    "a type and nothing else": ({"Content-Type": "application/json"}, b""),
+    "a type and a length of nothing": ({"content-type": "text/plain", "Content-Length": "0"}, b""),
+}
+
+
+@pytest.mark.parametrize("case", LOST_BODIES)
+@pytest.mark.parametrize("function", ["start_run", "start_fleet", "replay"])
+async def test_request_whose_body_may_be_lost_does_nothing_and_is_told_how_to_send_it(
+    cut_off: Worker, queues: Queues, function: str, case: str
+) -> None:
+    headers, body = LOST_BODIES[case]
+    route = {"registry": "myregistry"} if function == "start_run" else {}
+    reply = await cut_off.http(function, "/api/…", route, body=body, headers=headers)
+    assert reply.http.status_code == "411"
+    assert reply.http.headers["content-type"] == "application/problem+json"
+    assert reply.json["status"] == 411
+    assert "Content-Length" in reply.json["detail"]
+    assert reply.outputs == {}
+    assert queues.count("fan-outs") == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"all": false}', b'{"everything": true}', b'{"baseImage": ""}'])
+async def test_whole_fleet_is_never_meant_by_a_body_that_does_not_say_so(cut_off: Worker, body: bytes) -> None:
+    reply = await cut_off.http("start_fleet", "/api/runs", body=body)
+    assert reply.http.status_code == "400"
+    assert reply.outputs == {}
+
+
+async def test_look_at_a_registry_may_announce_a_type(cut_off: Worker) -> None:
+    headers = {"Content-Type": "application/json"}
+    reply = await cut_off.http("show_registry", "/api/…", {"registry": "myregistry"}, headers=headers)
+    assert reply.http.status_code == "503"
+
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

@@ -13,7 +13,7 @@ from localazure.state import DEFAULT_SUBSCRIPTION
 from tests.functions_host import eventually
 from tests.integration.world import BASE, OPTED_IN, TEAM, World
 from tests.worker.conftest import Queues
-from tests.worker.payloads import EVENT_FUNCTIONS
+from tests.worker.payloads import EVENT_FUNCTIONS, INVOCATIONS
 from tests.worker.worker import APP, Reply, Worker, needs_worker
 
 pytestmark = needs_worker
@@ -141,7 +141,7 @@ async def test_fleet_asked_for_over_http_is_queued(world: World, worker: Worker,
         await world.create_registry(name, tags=OPTED_IN)
     await world.create_registry("strangerregistry")
     await world.push()
-    reply = await worker.http("start_fleet", "/api/runs")
+    reply = await INVOCATIONS["start_fleet"](worker)
     assert (reply.http.status_code, reply.json["queued"]) == ("202", 2)
     requests = [json.loads(message) for message in await fan_out(worker, queues, reply)]
     assert {request["cause"] for request in requests} == {"manual"}
@@ -153,7 +153,7 @@ async def test_poisoned_message_is_put_back_over_http_and_leads_to_a_run(
 ) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     await world.push()
-    (request,) = await fan_out(worker, queues, await worker.http("start_fleet", "/api/runs"))
+    (request,) = await fan_out(worker, queues, await INVOCATIONS["start_fleet"](worker))
     world.fault(path=".*/scheduleRun", status=400, body={"error": {"code": "TasksOperationsNotAllowed"}})
     await worker.queue("rebuild_requested", request)
     await worker.queue("rebuild_requested", "nonsense")

@@ -167,9 +167,11 @@ class Host:
         async def call() -> tuple[Any, ...]:
             method = "GET" if function.startswith("show") else "POST"
             key, url = {"x-functions-key": self._host.ready["functionKey"]}, self._host.url + path
+            # Without a body, its type would say that one was lost on the way.
+            skipped = () if body else ("Content-Type",)
             async with (
                 aiohttp.ClientSession() as http,
-                http.request(method, url, data=body or None, headers=key) as response,
+                http.request(method, url, data=body or None, headers=key, skip_auto_headers=skipped) as response,
             ):
                 return (response.status, *(response.headers.get(n) for n in HEADERS), await response.text())
 
@@ -240,7 +242,7 @@ EVENTS: list[tuple[Case, str]] = [
 ]
 ONE, HERE = f"/api/registries/{TEAM}", {"registry": TEAM}
 REQUESTS: list[tuple[Case, str]] = [
-    (lambda s: s.request("start_fleet", "/api/runs", b"{}"), '{\\n  "queued": 1\\n}'),
+    (lambda s: s.request("start_fleet", "/api/runs", b'{"all": true}'), '{\\n  "queued": 1\\n}'),
     (lambda s: s.request("start_fleet", "/api/runs", b'{"x": 1}'), '"field": "x"'),
     (lambda s: s.request("start_fleet", "/api/runs", b"\xff\x00"), "answer=(400, 'application/problem+json'"),
     (lambda s: s.request("start_run", f"{ONE}/runs", b"", **HERE), "answer=(202, 'application/json'"),
