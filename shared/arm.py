@@ -13,11 +13,11 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 
 from shared.clients import Clients
 from shared.desired import Grant, UserIdentity
+from shared.echo import shown
 from shared.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure, from_link, is_missing
 from shared.images import BaseImage
 from shared.logs import Log
 from shared.moments import moment
-from shared.redaction import redacted
 from shared.registries import Registry, from_arm
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
@@ -273,7 +273,7 @@ class Arm:
         return found
 
     async def log(self, registry: Registry, run_id: str) -> str:
-        """Return the log of a run so far (its first 4 MiB).
+        """Return the log of a run so far; of a long one the last 4 MiB, below a line that says so.
 
         Raises:
             NotFound: The run does not exist or has no log yet.
@@ -290,10 +290,14 @@ class Arm:
                 if response.status != 200:
                     code = response.headers.get("x-ms-error-code", "")
                     raise from_link(response.status, code, f"read the log of run {run_id}")
-                return (await response.content.read(_LOG_LIMIT)).decode(errors="replace").replace("\r\n", "\n")
+                text, missing = await _end_of(response.content, _LOG_LIMIT)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The link is a secret: neither it nor an error text that quotes it may reach a log.
             raise TemporaryError(f"Could not read the log of run {run_id}: {type(error).__name__}.") from None
+        if missing:
+            whole = f"az acr task logs --registry {registry.name} --run-id {run_id}"
+            return f"[The first {missing} bytes are left out; for the whole log: {whole}]\n{text}"
+        return text
 
     async def digest_of(self, registry: Registry, image: BaseImage) -> str | None:
         """Return what a tag points to now, or None if the tag does not exist."""
@@ -305,6 +309,22 @@ class Arm:
         if not found.digest:
             raise PermanentError(f"{registry.name} does not say what {image.name} points to.")
         return str(found.digest)
+
+
+async def _end_of(body: aiohttp.StreamReader, limit: int) -> tuple[str, int]:
+    """Read a body through; return its text, of a longer one whole lines at its end, and how many bytes are left out.
+
+    `body.read(limit)` returns no more than what has arrived (https://docs.aiohttp.org/en/stable/streams.html).
+    """
+    end, missing = bytearray(), 0
+    async for piece in body.iter_any():
+        end += piece
+        missing += max(0, len(end) - limit)
+        del end[:-limit]
+    if missing and (broken := end.find(b"\n") + 1) < len(end):
+        missing += broken
+        del end[:broken]
+    return end.decode(errors="replace").replace("\r\n", "\n"), missing
 
 
 def _json(model: Any) -> dict[str, Any]:
@@ -326,5 +346,5 @@ def _run(resource: Mapping[str, Any]) -> Run:
             for i in properties.get("outputImages") or []
             if isinstance(i, Mapping)
         ),
-        error=redacted(str(properties.get("runErrorMessage") or "")),
+        error=shown(properties.get("runErrorMessage") or "", 1000),
     )

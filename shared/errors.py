@@ -16,6 +16,7 @@ What an answer of Azure's means stands in `shared.answers`.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,13 +27,14 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from shared import answers
 from shared.answers import Meaning, Patience, Verdict
-from shared.redaction import redacted
+from shared.echo import shown
 
 
 class GroundswellError(Exception):
     """Base of every error that Groundswell raises on purpose; the text is for people and says what to do.
 
-    It goes to logs, answers and the ledger, so what looks like a credential is left out of it.
+    It may repeat what others wrote, so it is kept to a line and to a length that answers and logs can bear, and without
+    what looks like a credential.
 
     Attributes:
         patience: For how long a queue message that failed so is tried again.
@@ -41,7 +43,7 @@ class GroundswellError(Exception):
     patience = Patience.DAY
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(message))
+        super().__init__(shown(message, 4000))
 
 
 class PermanentError(GroundswellError):
@@ -67,7 +69,7 @@ class InvalidInput(PermanentError):
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
-        self.field = redacted(field)
+        self.field = shown(field)
 
 
 class BodyLost(InvalidInput):
@@ -124,16 +126,16 @@ def from_azure(error: AzureError, doing: str) -> GroundswellError:
     if meaning is answers.NO_ANSWER:
         # An answer that could not be read keeps the status of its success.
         return _made(meaning, f"Could not {doing}: no usable answer ({_brief(error)}).")
-    text = f"Could not {doing}: {status} {next(iter(codes), '') or error.reason or ''}: {_brief(error)}"
+    text = f"Could not {doing}: {status} {shown(next(iter(codes), '') or error.reason or '')}: {_brief(error)}"
     if names := _policy_assignments(error):
-        text += f" Azure Policy assignment: {', '.join(names)}."
+        text += f" Azure Policy assignment: {shown(', '.join(names), 1000)}."
     return _made(meaning, text, retry_after(error))
 
 
 def from_link(status: int, code: str, doing: str) -> GroundswellError:
     """Turn what a signed link answered into a permanent or a temporary error; the app's rights play no part there."""
     meaning = replace(answers.meaning_of(status), advice="")
-    return _made(meaning, f"Could not {doing}: {status} {code}".rstrip() + ".")
+    return _made(meaning, f"Could not {doing}: {status} {shown(code)}".rstrip() + ".")
 
 
 def _made(meaning: Meaning, text: str, delay: float | None = None) -> GroundswellError:
@@ -153,9 +155,10 @@ def retry_after(error: HttpResponseError) -> float | None:
 def seconds(header: str | None) -> float | None:
     """Read a `Retry-After` header in its seconds form; None if it is missing or something else."""
     try:
-        return max(0.0, float(header)) if header else None
+        asked = float(header or "nan")
     except ValueError:
         return None
+    return max(0.0, asked) if math.isfinite(asked) else None
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -237,4 +240,4 @@ def _brief(error: AzureError) -> str:
     # Of a chain of credentials only those count that were tried in earnest.
     tried = [line for line in said.splitlines() if "Credential: " in line and "EnvironmentCredential" not in line]
     # ARM names the action that is missing on a linked resource some 500 characters into its message.
-    return " ".join(" ".join(tried or [said]).split())[:700]
+    return shown(" ".join(tried or [said]), 700)

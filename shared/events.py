@@ -26,6 +26,8 @@ REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
 _EVENT_ID = re.compile(r"[!-~]{1,100}")
 # https://learn.microsoft.com/rest/api/containerregistry/registries/create
 _REGISTRY_NAME = re.compile(r"[A-Za-z0-9]{5,50}")
+# https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources
+_GROUP_NAME = re.compile(r"[\w().-]{1,90}")
 
 # https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
 _IMAGE_PUSHED = SystemEventNames.ContainerRegistryImagePushedEventName.value.lower()
@@ -178,8 +180,9 @@ def _registry_id(text: object) -> dict[str, str] | None:
         return None
     parts: Mapping[str, Any] = parse_resource_id(text)
     kind = f"{parts.get('namespace', '')}/{parts.get('type', '')}"
-    if kind.lower() != REGISTRY_TYPE.lower() or "child_name_1" in parts or not parts.get("resource_group"):
+    if kind.lower() != REGISTRY_TYPE.lower() or "child_name_1" in parts:
         return None
-    if not _REGISTRY_NAME.fullmatch(str(parts["name"])):
+    group, name = str(parts.get("resource_group", "")), str(parts["name"])
+    if not _GROUP_NAME.fullmatch(group) or not _REGISTRY_NAME.fullmatch(name):
         return None
     return {key: str(value) for key, value in parts.items() if isinstance(value, str)}

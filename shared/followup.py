@@ -11,11 +11,12 @@ from azure.mgmt.core.tools import parse_resource_id
 
 from shared import onboarding, refusals, telemetry
 from shared.arm import Run
+from shared.echo import shown
 from shared.errors import GroundswellError, TemporaryError
 from shared.ledger import Build
 from shared.logs import Log
 from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
-from shared.redaction import redacted
+from shared.rebuilds import REGISTRY_GONE
 from shared.refusals import Refused
 from shared.registries import Registry
 from shared.services import Services
@@ -41,8 +42,8 @@ def failure_line(text: str) -> str:
 
     The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
     """
-    lines = [line.strip()[:500] for line in redacted(text).splitlines() if line.strip()]
-    return next((line for line in lines[-7:] if _ERROR_LINE.search(line)), "")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return next((said for line in lines[-7:] if _ERROR_LINE.search(said := shown(line, 500))), "")
 
 
 async def follow(services: Services, check: RunCheck) -> Verdict:
@@ -58,6 +59,10 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
     image = check.request.image.to_domain() if check.request.image else None
     build = Build(name, check.request.task, check.build, check.created, image)
     fields = {"event_id": check.request.event_id, "registry": name, "task": check.request.task, "run_id": check.run_id}
+    if run is None and await services.fleet.find(check.request.registry, fresh=True) is None:
+        await services.ledger.ended(build, check.run_id, "Unknown", REGISTRY_GONE, services.now())
+        log.info("run went with its registry", **fields)
+        return Verdict.LOST
     if run is None or (not run.ended and services.now() - check.scheduled_at > _LOSE_TRACK):
         await services.ledger.ended(build, check.run_id, "Unknown", "the run cannot be found any more", services.now())
         log.error("run lost", **fields)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from shared import globs
+from shared.echo import quoted
 from shared.errors import InvalidInput
-from shared.redaction import quoted
 
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _REPOSITORY = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"

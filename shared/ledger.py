@@ -37,6 +37,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 
 from shared import images
 from shared.clients import Clients
+from shared.echo import shown
 from shared.errors import InvalidInput, TemporaryError, from_azure
 from shared.images import BaseImage
 from shared.logs import Log
@@ -217,7 +218,7 @@ class Ledger:
         Args:
             repeated: Another run is to stand in for it.
         """
-        end = {"state": "ended", "status": status, "reason": reason[:1000], "endedAt": at}
+        end = {"state": "ended", "status": status, "reason": shown(reason, 1000), "endedAt": at}
         with self._doing("record the end of a run"):
             while True:
                 run, held = await self._all(build, f"run|{run_id}", _build_key(build))
@@ -245,7 +246,7 @@ class Ledger:
         row = {
             **_key(registry, f"request|{_safe(request.id)}"), "task": request.task, "cause": request.cause.value,
             "eventId": request.event_id, "requestedAt": request.requested_at, "outcome": outcome,
-            "reason": reason[:1000], "handledAt": at, "attempts": request.attempts,
+            "reason": shown(reason, 1000), "handledAt": at, "attempts": request.attempts,
         }  # fmt: skip
         with self._doing("record a request"):
             await (await self._table()).upsert_entity(row, mode="replace")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from shared.redaction import redacted
+from shared.echo import shown as fit
 
 # The SDKs log every request at INFO, which drowns the decisions, and the exporter would export that it exported.
 for _name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "azure.monitor.opentelemetry"):
@@ -34,18 +34,18 @@ class Log:
         self._write(logging.ERROR, text, fields)
 
     def _write(self, level: int, text: str, fields: dict[str, Any]) -> None:
-        kept = {name: value for name, value in fields.items() if value not in (None, "")}
+        kept = {name: _plain(value) for name, value in fields.items() if value not in (None, "")}
         shown = " ".join(f"{name}={_show(value)}" for name, value in kept.items())
         # A prefix keeps the fields clear of the attributes that log records have of their own.
-        extra = {f"groundswell.{name}": _plain(value) for name, value in kept.items()}
+        extra = {f"groundswell.{name}": value for name, value in kept.items()}
         self._logger.log(level, "%s %s", text, shown, extra=extra)
 
 
 def _plain(value: object) -> bool | int | float | str:
-    """Return a value as one that OpenTelemetry accepts in an attribute, without credentials."""
-    return value if isinstance(value, bool | int | float) else redacted(str(value))
+    """Return a value as one that OpenTelemetry accepts in an attribute."""
+    return value if isinstance(value, bool | int | float) else fit(value, 4000)
 
 
 def _show(value: object) -> str:
-    text = " ".join(redacted(str(value)).split())
+    text = str(value)
     return f'"{text}"' if " " in text else text

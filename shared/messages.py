@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from shared import images, telemetry
 from shared.answers import Patience
+from shared.echo import shown
 from shared.errors import GroundswellError, InvalidInput, TemporaryError
 from shared.images import BaseImage
 from shared.registries import REGISTRY_ID
@@ -215,7 +216,7 @@ def decode(kind: type[_AnyMessage], body: bytes) -> _AnyMessage:
         message = kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = shown(".".join(str(part) for part in first["loc"]))
         raise InvalidInput(f"not a {kind.__name__}: {field or 'body'}: {first['msg']}", field) from error
     image = message.image if isinstance(message, RebuildRequest | FanOut) else None
     if image is not None:

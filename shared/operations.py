@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from shared import fanout, images, onboarding, telemetry
+from shared import fanout, images, inputs, onboarding, telemetry
 from shared.arm import Run
 from shared.conditions import Condition
+from shared.echo import quoted
 from shared.errors import (
     ConfigurationError,
     GroundswellError,
@@ -25,6 +26,7 @@ from shared.errors import (
 )
 from shared.fleet import all_of
 from shared.images import BaseImage
+from shared.inputs import Body
 from shared.logs import Log
 from shared.messages import (
     FAN_OUTS,
@@ -40,36 +42,29 @@ from shared.messages import (
 from shared.onboarding import Target
 from shared.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.rebuilds import count, find_task, run_target
-from shared.redaction import quoted, redacted
+from shared.redaction import redacted
 from shared.registries import Registry
 from shared.services import Services
 
 log = Log("operations")
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class RunBody(_Body):
+class RunBody(Body):
     """Body of `POST /api/registries/{registry}/runs`; all of it may be left out, but nothing be empty."""
 
     task: str = Field(default="", min_length=1, max_length=50)
     base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
 
 
-class FleetBody(_Body):
+class FleetBody(Body):
     """Body of `POST /api/runs`: one of the two."""
 
     all: bool = False
     base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
 
 
-class ReplayBody(_Body):
+class ReplayBody(Body):
     """Body of `POST /api/rebuilds/replay`: nothing can be asked for in particular."""
-
-
-_AnyBody = TypeVar("_AnyBody", bound=_Body)
 
 
 @dataclass(frozen=True)
@@ -80,15 +75,6 @@ class Started:
     task: str
     run_id: str
     writes: tuple[str, ...]
-
-
-def _read(kind: type[_AnyBody], body: bytes) -> _AnyBody:
-    try:
-        return kind.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{field or 'The body'}: {first['msg']}.", field) from error
 
 
 def _image(services: Services, policy: Policy, base: Registry | None, text: str) -> BaseImage | None:
@@ -122,12 +108,12 @@ def problems(services: Services) -> list[dict[str, str]]:
 
 
 async def _team(services: Services, name: str) -> Registry:
-    return _known(name, await services.fleet.find(name))
+    return _known(name, await services.fleet.find(inputs.part_of_path(name, "registry")))
 
 
 async def _team_now(services: Services, name: str) -> Registry:
     """Return a registry with its tags of this moment."""
-    return _known(name, await services.fleet.find_now(name))
+    return _known(name, await services.fleet.find_now(inputs.part_of_path(name, "registry")))
 
 
 def _known(name: str, registry: Registry | None) -> Registry:
@@ -150,23 +136,19 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
         NotFound: No such registry, task or base image.
         NotSelected: The policy does not give the registry the task.
     """
-    wanted = _read(RunBody, body)
+    wanted, key = inputs.body(RunBody, body), inputs.idempotency_key(idempotency_key)
     policy = services.policy
     base = await services.base_registry(policy)
     image = _image(services, policy, base, wanted.base_image)
     team = await _team_now(services, name)
-    task = find_task(policy, team, wanted.task)
+    task = find_task(policy, team, wanted.task, image)
     if task.problem:
         raise ConfigurationError(f"Task {task.name} cannot run until its file is mended: {task.problem}")
-    if image and not task.builds_on(image):
-        without = f" without {', '.join(map(str, task.exclude))}" if task.exclude else ""
-        raise InvalidInput(f"Task {task.name} does not build on {image.name}: it builds on "
-                           f"{', '.join(map(str, task.rebuild_on))}{without}.", "baseImage")  # fmt: skip
     target = Target(policy, task, team, base)
     if target.refusal:
         raise NotSelected(f"Nothing is run for {team.name} until its tags are mended: {target.refusal}.")
     request = RebuildRequest(
-        id=(idempotency_key or str(uuid.uuid4()))[:100],
+        id=key or str(uuid.uuid4()),
         registry=team.id,
         task=task.name,
         cause=Cause.MANUAL,
@@ -182,6 +164,10 @@ async def start_run(services: Services, name: str, body: bytes, idempotency_key:
         # Whoever asked must hear of the run all the same, or would ask for another.
         log.warning("request not recorded", registry=team.name, run_id=outcome.run_id, reason=error)
     count(services, request, outcome)
+    log.info(
+        "run asked for", request_id=request.id, registry=team.name, task=task.name, image=image,
+        decision=outcome.decision, reason=outcome.reason, run_id=outcome.run_id,
+    )  # fmt: skip
     if not outcome.run_id:
         raise NotFound(f"No run was started: {outcome.reason}.")
     return Started(team.name, task.name, outcome.run_id, outcome.writes)
@@ -194,7 +180,7 @@ async def start_fleet(services: Services, body: bytes) -> tuple[str, int]:
     Raises:
         InvalidInput: The body is wrong or the policy knows no such base image.
     """
-    wanted = _read(FleetBody, body)
+    wanted = inputs.body(FleetBody, body)
     if wanted.all == bool(wanted.base_image):
         raise InvalidInput(
             'Say what to rebuild: {"baseImage": "repository:tag"} for what builds on it, or {"all": true}.'
@@ -213,7 +199,7 @@ async def replay(services: Services, body: bytes = b"") -> dict[str, int]:
     Raises:
         InvalidInput: The body asks for something in particular.
     """
-    _read(ReplayBody, body)
+    inputs.body(ReplayBody, body)
 
     async def rebuild(body: bytes) -> bool:
         try:
@@ -374,7 +360,7 @@ async def show_run(services: Services, name: str, run_id: str) -> Run:
     team = await _team(services, name)
     run = await services.arm.get_run(team, _checked(run_id))
     if run is None:
-        raise NotFound(f"Registry {team.name} has no run {run_id!r}.")
+        raise NotFound(f"Registry {team.name} has no run {quoted(run_id)}.")
     return run
 
 
@@ -389,6 +375,6 @@ async def run_log(services: Services, name: str, run_id: str) -> str:
 
 
 def _checked(run_id: str) -> str:
-    if not run_id.isalnum() or not run_id.isascii() or len(run_id) > 50:
+    if not inputs.part_of_path(run_id, "run").isalnum() or len(run_id) > 50:
         raise NotFound(f"{quoted(run_id)} is no run id: ACR's look like cf10.")
     return run_id

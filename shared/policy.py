@@ -28,9 +28,9 @@ from pydantic import (
 )
 
 from shared import images, selectors, taskfiles
+from shared.echo import quoted, shown
 from shared.errors import ConfigurationError, TemporaryError
 from shared.images import BaseImage, Pattern
-from shared.redaction import quoted, redacted
 from shared.selectors import OPT_TAG as OPT_TAG
 from shared.selectors import Selection as Selection
 from shared.selectors import Selector
@@ -296,9 +296,9 @@ def values_for(task: TaskPolicy, tags: Mapping[str, str], elsewhere: Collection[
         if name is None and wanted.lower() in elsewhere:
             continue
         if name is None:
-            problems.append(f"tag {redacted(tag)} overrides a value that task {task.name} does not have")
+            problems.append(f"tag {shown(tag)} overrides a value that task {task.name} does not have")
         elif why := refusal(value):
-            problems.append(f"tag {tag} {why}")
+            problems.append(f"tag {shown(tag)} {why}")
         else:
             values[name] = value
     return Values(values, tuple(problems))

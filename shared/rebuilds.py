@@ -9,7 +9,8 @@ from enum import StrEnum
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import desired, telemetry
-from shared.errors import GroundswellError, NotFound, NotSelected, PermanentError, TemporaryError
+from shared.echo import quoted
+from shared.errors import GroundswellError, InvalidInput, NotFound, NotSelected, PermanentError, TemporaryError
 from shared.images import BaseImage, is_digest
 from shared.ledger import Build, Busy, Claim, Scheduled
 from shared.logs import Log
@@ -26,7 +27,6 @@ from shared.messages import (
 from shared.onboarding import Applied, Target, ensure, settled
 from shared.pacing import OutOfBudget
 from shared.policy import Policy, Selection, TaskPolicy, broken_task, select
-from shared.redaction import quoted
 from shared.registries import Registry
 from shared.services import Services
 from shared.together import both
@@ -38,6 +38,8 @@ _CLOCK_SKEW = timedelta(minutes=2)
 
 _LOOKS = 4
 """How often a base registry that does not answer is asked what a tag points to, before a run is started without."""
+
+REGISTRY_GONE = "the registry does not exist any more"
 
 _FULL_COST = 4
 """Writes that onboarding can take: identity, grant, task and the run."""
@@ -121,14 +123,20 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
         # Opted in, mended, or made anew under its old name, after the fleet was listed?
         team = await services.fleet.find(request.registry, fresh=True)
     if team is None:
-        return Outcome(Decision.SKIPPED, "the registry does not exist any more")
+        return Outcome(Decision.SKIPPED, REGISTRY_GONE)
     selection = select(policy, task, team.name, team.tags)
     if selection is not Selection.SELECTED:
         return Outcome(Decision.SKIPPED, f"the policy says {selection}")
     target = Target(policy, task, team, await services.base_registry(policy))
     if target.refusal:
         return Outcome(Decision.SKIPPED, f"values are refused: {target.refusal}")
-    return await run_target(services, target, request)
+    try:
+        return await run_target(services, target, request)
+    except PermanentError:
+        # It may have been deleted since it was listed.
+        if await services.fleet.find(request.registry, fresh=True):
+            raise
+        return Outcome(Decision.SKIPPED, REGISTRY_GONE)
 
 
 async def run_target(services: Services, target: Target, request: RebuildRequest) -> Outcome:
@@ -323,12 +331,15 @@ async def put_back(services: Services, request: RebuildRequest, error: Groundswe
     return delay
 
 
-def find_task(policy: Policy, team: Registry, name: str) -> TaskPolicy:
-    """Return the task that a manual run of a registry means.
+def find_task(policy: Policy, team: Registry, name: str, image: BaseImage | None = None) -> TaskPolicy:
+    """Return the task that a manual run of a registry means: the one with this name, or that builds on this image.
+
+    Without either it is the first that the policy gives the registry.
 
     Raises:
         NotFound: The policy has no such task.
         NotSelected: The policy gives the registry no task, or not this one.
+        InvalidInput: None of them builds on the image, or several do.
     """
     wanted = [policy.task(name)] if name else list(policy.tasks)
     tasks = [task for task in wanted if task]
@@ -339,7 +350,25 @@ def find_task(policy: Policy, team: Registry, name: str) -> TaskPolicy:
     selected = [task for task in tasks if selections[task.name] is Selection.SELECTED]
     if not selected:
         raise NotSelected(_why_not(policy, team, tasks[0], selections[tasks[0].name]))
-    return selected[0]
+    if image is None:
+        return selected[0]
+    builders = [task for task in selected if task.builds_on(image)]
+    if not builders:
+        builds = ", ".join(_builds(task) for task in selected)
+        if len(selected) == 1:
+            text = f"Task {selected[0].name} does not build on {image.name}: it builds on {builds}."
+        else:
+            text = f"No task of {team.name} builds on {image.name}: they build on {builds}."
+        raise InvalidInput(text, "baseImage")
+    if len(builders) > 1:
+        names = ", ".join(task.name for task in builders)
+        raise InvalidInput(f"Several tasks of {team.name} build on {image.name}: name one of {names} as task.", "task")
+    return builders[0]
+
+
+def _builds(task: TaskPolicy) -> str:
+    without = f" without {', '.join(map(str, task.exclude))}" if task.exclude else ""
+    return f"{', '.join(map(str, task.rebuild_on))}{without}"
 
 
 def _why_not(policy: Policy, team: Registry, task: TaskPolicy, selection: Selection) -> str:

@@ -33,11 +33,6 @@ def redacted(text: str) -> str:
     return text
 
 
-def quoted(something: object) -> str:
-    """Return what somebody wrote, in quotes if it is text, to be repeated in an error."""
-    return redacted(repr(something))
-
-
 def holds_credential(value: str) -> bool:
     """Tell whether an image reference or git URL names a user or carries a token: `user@`, `user:password@`, `?token=`.
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from shared.redaction import quoted
+from shared.echo import quoted
 from shared.tags import LONGEST_VALUE, is_name
 
 OPT_TAG = "base-image-rebuilds"

@@ -17,6 +17,8 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import BaseModel, BeforeValidator
 
+from shared.echo import shown
+
 _tracer = trace.get_tracer("groundswell")
 _meter = metrics.get_meter("groundswell")
 _w3c = TraceContextTextMapPropagator()
@@ -131,7 +133,7 @@ def run_ended(
 
 def _attributes(fields: dict[str, Any]) -> dict[str, str]:
     """Return fields under the names that they have in logs."""
-    return {f"groundswell.{name}": str(value) for name, value in fields.items() if value not in (None, "")}
+    return {f"groundswell.{name}": shown(value, 1000) for name, value in fields.items() if value not in (None, "")}
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shared.echo import quoted
 from shared.policy import is_safe_value
-from shared.redaction import holds_credential, quoted, redacted
+from shared.redaction import holds_credential, redacted
 from shared.values import refusal
 
 SECRET = "s3cr3t-0123456789"
