@@ -42,7 +42,7 @@ class Front:
     async def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1 with TLS."""
         app = web.Application(client_max_size=1024**3)
-        app.router.add_route("*", "/{tail:.*}", self._handle)
+        app.router.add_route("*", "/{tail:(?s:.*)}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=self._azure.authority.server_context())

@@ -180,7 +180,7 @@ class Host:
             return await http.handle(request)
 
         application = web.Application(client_max_size=MAX_REQUEST_BODY)
-        application.router.add_route("*", "/{path:.*}", dispatch)
+        application.router.add_route("*", "/{path:(?s:.*)}", dispatch)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=self._options.grace)
         await self._runner.setup()
         await web.TCPSite(self._runner, ADDRESS, self._options.port).start()
