@@ -129,7 +129,7 @@ async def test_base_image_that_several_tasks_build_on_wants_a_task(world: World)
 async def test_base_image_that_no_task_builds_on_is_answered_with_those_that_would_do(world: World) -> None:
     write_second_task(world, "baseimages/java:21")
     await world.create_registry(TEAM, tags=OPTED_IN)
-    with pytest.raises(InvalidInput, match="No task .* builds on other/image:1: .*node:15-alpine.*java:21"):
+    with pytest.raises(InvalidInput, match=r"No task .* builds on other/image:1: .*node:15-alpine.*java:21"):
         await started(world, baseImage="other/image:1")
 
 

@@ -71,14 +71,14 @@ def test_key_is_taken_as_it_is(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["x" * 101, "a\udcff", "schlüssel", "a\nb", "a\x00", "one,two", "\u2028"])
 def test_key_that_cannot_be_one_is_refused_and_never_shortened_to_another(key: str) -> None:
-    with pytest.raises(InvalidInput, match="Idempotency-Key: .* at most 100 printable ASCII") as refused:
+    with pytest.raises(InvalidInput, match=r"Idempotency-Key: .* at most 100 printable ASCII") as refused:
         inputs.idempotency_key(key)
     assert refused.value.field == "Idempotency-Key"
     assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["a\x00b", "%ff", "%zz", "a\nb", "\udcff", "\ufffd", "régistre"])
+@pytest.mark.parametrize("name", ["a\x00b", "%ff", "%zz", "a\nb", "\udcff", "régistre"])
 def test_part_of_a_path_that_is_encoded_wrongly_is_refused(name: str) -> None:
-    with pytest.raises(InvalidInput, match="registry: .* has characters that no name in a path has") as refused:
+    with pytest.raises(InvalidInput, match=r"registry: .* has characters that no name in a path has") as refused:
         inputs.part_of_path(name, "registry")
     assert str(refused.value).isprintable()
