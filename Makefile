@@ -150,7 +150,8 @@ requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned require
 	done
 
 .PHONY: setup
-setup: $(PYTHON_PACKAGES) $(NODE_PACKAGES) ## Install what the other targets need (they do so by themselves)
+# In this order: a Python or a Node that does not do is said before anything long.
+setup: $(PY) $(NODE_PACKAGES) $(PYTHON_PACKAGES) ## Install what the other targets need (they do so by themselves)
 
 .PHONY: clean distclean
 clean: ## Remove caches and coverage data
@@ -163,7 +164,7 @@ distclean: clean ## Remove the virtual environments and node_modules too
 # What is installed is remembered by stamp files, newer than the lists that they were installed from.
 
 $(PY):
-	@python="$(or $(PYTHON),$$(scripts/find-python))" && \
+	@python="$$(scripts/find-python $(PYTHON))" && \
 	    $(STAGE) "virtual environment $(VENV) with $$($$python --version)" $$python -m venv $(VENV)
 
 $(PYTHON_PACKAGES): requirements.txt requirements-dev.txt | $(PY)
@@ -171,8 +172,8 @@ $(PYTHON_PACKAGES): requirements.txt requirements-dev.txt | $(PY)
 	@touch $@
 
 $(NODE_PACKAGES): package.json package-lock.json
-	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && command -v npm >/dev/null || \
-	    { echo "Node 20 or newer with npm is needed, for Azurite." >&2; exit 1; }
+	@node -e 2>/dev/null 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && command -v npm >/dev/null || \
+	    { echo "Node 20 or newer with npm is needed, for Azurite; see https://nodejs.org/download." >&2; exit 1; }
 	@$(STAGE) "Azurite" npm ci
 	@touch $@
 

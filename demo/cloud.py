@@ -52,6 +52,10 @@ def registry_id(name: str) -> str:
     return f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/{name}"
 
 
+def _id_of(registry: str) -> str:
+    return registry if registry.startswith("/") else registry_id(registry)
+
+
 def base_image(text: str) -> Image:
     """Make a base image whose content, and so its digest, follows from a text."""
     release = f"NAME=alpine\nPATCH={text}\n".encode()
@@ -142,14 +146,19 @@ class Cloud:
         """Return Azure's present time (ISO 8601)."""
         return str((await self.control("GET", "/clock"))["now"])
 
+    async def registries(self) -> list[str]:
+        """Return the ARM ids of all registries."""
+        found = await self.arm("GET", f"{SUBSCRIPTION}/providers/Microsoft.ContainerRegistry/registries")
+        return [str(registry["id"]) for registry in found["value"]]
+
     async def runs(self, registry: str = TEAM) -> list[dict[str, Any]]:
-        """Return the properties of a registry's runs, oldest first."""
-        found = await self.arm("GET", f"{registry_id(registry)}/runs")
+        """Return the properties of the runs of a registry, by its name or ARM id, oldest first."""
+        found = await self.arm("GET", f"{_id_of(registry)}/runs")
         return [run["properties"] for run in reversed(found["value"])]
 
     async def run_log(self, run_id: str, registry: str = TEAM) -> str:
         """Return the log of a run, as ACR keeps it."""
-        answer = await self.arm("POST", f"{registry_id(registry)}/runs/{run_id}/listLogSasUrl")
+        answer = await self.arm("POST", f"{_id_of(registry)}/runs/{run_id}/listLogSasUrl")
         async with self.session.get(answer["logLink"]) as response:
             return (await response.text()).replace("\r\n", "\n")
 

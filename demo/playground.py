@@ -12,27 +12,29 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 from rich.console import Console
 from rich.text import Text
 
 from demo import words
-from demo.cloud import BASE, BASE_IMAGE, TASK, TEAM, Cloud, Refused
-from demo.processes import ROOT, CannotStart, free_ports
+from demo.cloud import BASE, BASE_IMAGE, GROUP, TASK, TEAM, Cloud, Refused
+from demo.processes import ROOT, CannotStart, free_ports, listens
 from demo.story import REGISTRY_PATH, Story
+from demo.watch import APP
 from demo.world import GRANT_DELAY, HOST, LOCALAZURE, Ports, Unexpected, World
 
 # The host's is that of `func start`, the storage's are Azurite's own.
 PORTS = Ports(host=7071, proxy=7072, control=7073, blob=10000, queue=10001, table=10002)
 # What the real Azure CLI needs besides localazure's environment, so that it asks nobody else.
+_NOTHING_RUNS = "nothing is running to push to; start it with `make up`."
 _CLI = {"AZURE_CORE_INSTANCE_DISCOVERY": "false", "AZURE_CORE_COLLECT_TELEMETRY": "no"}
 
 
-def state_file() -> Path:
-    """Where a running world tells `push` about itself; one for each user."""
-    folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(folder) / f"groundswell-{os.getuid()}.json"
+def _state_files() -> Path:
+    """Where running worlds tell `push` about themselves: the folder, and how the names of the user's files begin."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"groundswell-{os.getuid()}-"
 
 
 async def stay(story: Story) -> None:
@@ -58,42 +60,55 @@ async def push(console: Console, text: str) -> int:
     """Push a base image into the running world, as its owner's pipeline would; return the exit status.
 
     Raises:
-        CannotStart: No world is running.
+        CannotStart: No world is running, or several are and nothing says which is meant.
     """
     try:
-        environment = json.loads(state_file().read_text())
+        environment = _chosen_world()
         async with Cloud(environment, GRANT_DELAY) as cloud:
             digest = await cloud.push_base_image(text or f"{time.time():.0f}")
     except (OSError, aiohttp.ClientError) as error:
-        raise CannotStart("nothing is running to push to; start it with `make up`.") from error
+        raise CannotStart(_NOTHING_RUNS) from error
     except Refused as error:
         raise CannotStart(str(error)) from error
     console.print(f"pushed {BASE}.azurecr.io/{BASE_IMAGE}", words.short(digest))
     return 0
 
 
+def _chosen_world() -> dict[str, str]:
+    """Return the environment of the world that this shell has taken over, or of the only one that is running."""
+    if "LOCALAZURE_CONTROL" in os.environ:
+        return dict(os.environ)
+    prefix = _state_files()
+    worlds = [json.loads(path.read_text()) for path in prefix.parent.glob(f"{prefix.name}*.json")]
+    alive = [world for world in worlds if listens(urlsplit(world["LOCALAZURE_CONTROL"]).port or 0)]
+    if not alive:
+        raise CannotStart(_NOTHING_RUNS)
+    if len(alive) > 1:
+        raise CannotStart(f"`make up` runs {len(alive)} times; take over the environment of the one that you mean, "
+                          "which it prints as `. …/env`.")  # fmt: skip
+    environment: dict[str, str] = alive[0]
+    return environment
+
+
 @contextlib.contextmanager
 def _announced(environment: dict[str, str]) -> Iterator[None]:
     """Let `push` find the world as long as it runs. Only the user may read the file: it holds the owner's secret."""
-    path, text = state_file(), json.dumps(environment)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    path = Path(f"{_state_files()}{os.getpid()}.json")
+    # One that had this number before may have been killed.
+    path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+        json.dump(environment, file)
     try:
         yield
     finally:
-        # Another `up` may have taken its place.
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_text() == text:
-                path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _write_exports(world: World) -> Path:
     """Write the environment in which any Azure client, and curl, talks to this world."""
     variables = {
         **world.cloud.environment, **_CLI, "AZURE_CONFIG_DIR": str(world.folder / "azure-cli"),
-        "APP": world.host["url"], "KEY": f"x-functions-key: {world.host['functionKey']}",
+        "APP": APP, "GROUP": GROUP.rpartition("/")[2], "URL": world.host["url"], "KEY": world.host["functionKey"],
     }  # fmt: skip
     path = world.folder / "env"
     path.touch(mode=0o600)

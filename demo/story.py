@@ -308,7 +308,7 @@ class Story:
     async def _ask(self, method: str, path: str, detail: str = "") -> tuple[int, dict[str, str], Any]:
         """Call Groundswell's HTTP API as somebody with curl would."""
         options = "" if method == "GET" else f"-X {method} "
-        self.timeline.say(Actor.YOU, f'curl {options}-H "$KEY" $APP{path}', detail=detail)
+        self.timeline.say(Actor.YOU, f'curl {options}-H "x-functions-key: $KEY" $URL{path}', detail=detail)
         answer = await self.world.api(method, path)
         await self.watch.settle()
         return answer

@@ -31,7 +31,7 @@ def introduce(timeline: Timeline) -> None:
     show(f"Role assignments take {GRANT_DELAY:g} s to work; in Azure up to ten minutes.")
     legend = Text("\n")
     notes = {Actor.YOU: "", Actor.EVENT_GRID: " delivers", Actor.GROUNDSWELL: " decides",
-             Actor.ARM: " is written to", Actor.RUN: " builds"}  # fmt: skip
+             Actor.ARM: " applies", Actor.RUN: " builds"}  # fmt: skip
     for actor, note in notes.items():
         legend.append_text(actor.label).append(f"{note} · ")
     show(legend.append("✓", "bold green").append(" checked in Azure"))

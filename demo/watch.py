@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from demo import words
-from demo.cloud import Refused
+from demo.cloud import TEAM, Refused
 from demo.timeline import HOLD_BACK, Line, Timeline
 from demo.world import World
 
@@ -24,6 +24,7 @@ class Watch:
         records: What the host and Groundswell logged.
         deliveries: Event Grid's deliveries.
         runs: The runs of the team registry by id.
+        others: Those of all other registries, by registry and id.
     """
 
     def __init__(self, world: World, timeline: Timeline) -> None:
@@ -33,6 +34,7 @@ class Watch:
         self.records: list[dict[str, Any]] = []
         self.deliveries: list[dict[str, Any]] = []
         self.runs: dict[str, dict[str, Any]] = {}
+        self.others: dict[str, dict[str, dict[str, Any]]] = {}
         self._log_offset = 0
 
     async def look(self) -> None:
@@ -78,20 +80,24 @@ class Watch:
             self._show(words.delivery(attempt))
 
     async def _read_runs(self) -> None:
-        try:
-            runs = await self._world.cloud.runs()
-        except Refused as error:
-            if error.status == 404:
-                return  # no such registry yet
-            raise
-        for run in runs:
-            known = self.runs.get(run["runId"], {})
-            self.runs[run["runId"]] = run
+        for registry in await self._world.cloud.registries():
+            try:
+                await self._read_runs_of(registry)
+            except Refused as error:
+                if error.status != 404:
+                    raise  # 404: it was deleted meanwhile
+
+    async def _read_runs_of(self, registry: str) -> None:
+        name = registry.rpartition("/")[2]
+        seen = self.runs if name == TEAM else self.others.setdefault(registry, {})
+        for run in await self._world.cloud.runs(registry):
+            known = seen.get(run["runId"], {})
+            seen[run["runId"]] = run
             if "startTime" in run and "startTime" not in known:
-                self._show(words.run_started(run))
+                self._show(words.run_started(run, name))
             if run["status"] in ENDED and known.get("status") not in ENDED:
-                log = "" if run["status"] == "Succeeded" else await self._world.cloud.run_log(run["runId"])
-                self._show(words.run_ended(run, log))
+                log = "" if run["status"] == "Succeeded" else await self._world.cloud.run_log(run["runId"], registry)
+                self._show(words.run_ended(run, name, log))
 
     def _show(self, line: Line | None) -> None:
         if line:

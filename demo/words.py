@@ -47,9 +47,11 @@ def decision(record: Mapping[str, Any]) -> Line | None:
     message, reason = str(record["message"]), short(found.get("reason", ""))
     if message.startswith("event ignored"):
         what = short(found.get("detail", "")).partition(" (")[0] or "the event"
-        text = f"ignores {what}: {reason.replace('-', ' ')}"
-        if reason == "already-asked-for":
-            text = "has asked for the rebuilds of this content before → nothing to do"
+        text = {
+            "already-asked-for": "has asked for the rebuilds of this content before → nothing to do",
+            "paused": f"leaves {what} alone: its team has paused it",
+            "opted-out": f"leaves {what} alone: its team has opted out",
+        }.get(reason, f"ignores {what}: {reason.replace('-', ' ')}")
     elif message.startswith("team registry changed"):
         text = f"{found['registry']} is selected by the policy → {plural(int(found['requests']), 'request')} queued"
     elif message.startswith("rebuilds asked for"):
@@ -60,12 +62,13 @@ def decision(record: Mapping[str, Any]) -> Line | None:
         text = f"{found['registry']} is in its desired state again"
         if "write task" in found.get("writes", ""):
             text = f"{found['registry']} is in its desired state"
-    elif message.startswith("rebuild handled"):
-        text = _handled(found["decision"], reason, found.get("run_id", ""))
+    elif message.startswith(("rebuild handled", "run asked for")):
+        text = _handled(found["decision"], reason, found.get("run_id", ""), found["registry"])
     elif message.startswith("run could not log in"):
-        text = f"{found['run_id']} was refused: its grant does not work yet → again in {float(found['delay']):.0f} s"
+        run = f"{found['registry']}'s {found['run_id']}"
+        text = f"{run} was refused: its grant does not work yet → again in {float(found['delay']):.0f} s"
     elif message.startswith("rebuild put back"):
-        text = f"put back for {float(found['delay']):.0f} s: {reason}"
+        text = f"{found['registry']} put back for {float(found['delay']):.0f} s: {reason}"
     elif record["level"] in ("ERROR", "CRITICAL") and not message.startswith("run ended"):
         return Line(moment(record["time"]), Actor.GROUNDSWELL, short(message)[:300], good=False)
     else:
@@ -73,12 +76,12 @@ def decision(record: Mapping[str, Any]) -> Line | None:
     return Line(moment(record["time"]), Actor.GROUNDSWELL, text)
 
 
-def _handled(decided: str, reason: str, run: str) -> str:
+def _handled(decided: str, reason: str, run: str, registry: str) -> str:
     return {
-        "scheduled": f"starts run {run}",
-        "already-scheduled": f"built on this digest before, in {run} → nothing to do",
-        "no-base-image-yet": f"starts no run: {reason.partition(';')[0]}",
-    }.get(decided, f"{decided}: {reason} {run}".strip())
+        "scheduled": f"starts run {run} in {registry}",
+        "already-scheduled": f"{registry} built on this digest before, in {run} → nothing to do",
+        "no-base-image-yet": f"starts no run in {registry}: {reason.partition(';')[0]}",
+    }.get(decided, f"{registry} {decided}: {reason} {run}".strip())
 
 
 def write(entry: Mapping[str, Any]) -> Line:
@@ -107,16 +110,16 @@ def delivery(attempt: Mapping[str, Any]) -> Line:
     )
 
 
-def run_started(run: Mapping[str, Any]) -> Line:
-    """Return a run's start."""
-    return Line(moment(run["startTime"]), Actor.RUN, f"{run['runId']} of {run.get('task')} is running")
+def run_started(run: Mapping[str, Any], registry: str) -> Line:
+    """Return the start of a registry's run."""
+    return Line(moment(run["startTime"]), Actor.RUN, f"{run['runId']} of {run.get('task')} in {registry} is running")
 
 
-def run_ended(run: Mapping[str, Any], log: str) -> Line:
-    """Return a run's end, with the line of its log that says why it failed."""
+def run_ended(run: Mapping[str, Any], registry: str, log: str) -> Line:
+    """Return the end of a registry's run, with the line of its log that says why it failed."""
     good = run["status"] == "Succeeded"
     pushed = ", ".join(f"{i['repository']}:{i['tag']}" for i in run.get("outputImages") or [])
-    text = f"{run['runId']} {run['status']}" + (f" → {pushed}" if pushed else "")
+    text = f"{run['runId']} {run['status']}" + (f" → {pushed}" if pushed else "") + f" in {registry}"
     return Line(moment(run["finishTime"]), Actor.RUN, text, good, "" if good else error_line(log))
 
 

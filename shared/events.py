@@ -67,6 +67,8 @@ class Reason(StrEnum):
     BASE_REGISTRY = "is-the-base-registry"
     GONE = "registry-gone"
     NOT_SELECTED = "not-selected"
+    PAUSED = "paused"
+    OPTED_OUT = "opted-out"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -184,7 +184,7 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
     selections = {task.name: select(policy, task, registry.name, registry.tags) for task in policy.tasks}
     if Selection.SELECTED not in selections.values():
         detail = ", ".join(f"{task}: {selection}" for task, selection in selections.items())
-        return _none(event, Ignored(Reason.NOT_SELECTED, f"{name} ({detail})"))
+        return _none(event, Ignored(_why_none(selections.values()), f"{name} ({detail})"))
     origin = FanOut(id=decision.event_id, cause=Cause.REGISTRY_CHANGED, requested_at=services.now())
     telemetry.note(event_id=decision.event_id, registry=name)
     telemetry.event("team_registry_changed", telemetry.ACCEPTED)
@@ -195,6 +195,14 @@ async def team_registry_changed(services: Services, event: Mapping[str, Any]) ->
         telemetry.rebuild("requested", registry=name, task=task.name, cause=origin.cause)
     log.info("team registry changed", event_id=decision.event_id, registry=name, requests=len(messages))
     return messages
+
+
+def _why_none(selections: Iterable[Selection]) -> Reason:
+    """Tell why no task of the policy is for a registry: what its team decided says more than what the policy does."""
+    found = set(selections)
+    if Selection.PAUSED in found:
+        return Reason.PAUSED
+    return Reason.OPTED_OUT if Selection.OPTED_OUT in found else Reason.NOT_SELECTED
 
 
 def _is_newborn(registry: Registry, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from typing import TypeVar
 
 import pytest
 
+from demo.cloud import OTHER, Cloud, registry_id
+from demo.world import read_exports
 from tests.azurite import azurite_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,13 +35,19 @@ def waited_for(check: Callable[[], T], what: str, seconds: float = 60) -> T:
 
 
 class Demo:
-    """`python -m demo` in a process whose temporary files lie in a folder of the test's own."""
+    """`python -m demo` in a process whose temporary files lie in a folder of the test's own.
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self._folder, self._out = folder / "tmp", folder / "out.txt"
-        self._folder.mkdir()
+    Args:
+        folder: Its own.
+        user: That of all processes of its user.
+    """
+
+    def __init__(self, folder: Path, user: Path, *arguments: str) -> None:
+        self._folder, self._user, self._out = folder / "tmp", user, folder / "out.txt"
+        for path in (self._folder, user):
+            path.mkdir(parents=True, exist_ok=True)
         self.environment = {
-            **os.environ, "TMPDIR": str(self._folder), "XDG_RUNTIME_DIR": str(self._folder),
+            **os.environ, "TMPDIR": str(self._folder), "XDG_RUNTIME_DIR": str(user),
             "AZURITE_JS": str(azurite_script()),
         }  # fmt: skip
         with self._out.open("wb") as out:
@@ -83,12 +92,18 @@ class Demo:
     def left_behind(self) -> list[str]:
         """Return the processes and files that are still there."""
         alive = [command for pid, command in self._children.items() if _is_alive(pid)]
-        return alive + [str(path) for path in self._folder.iterdir()]
+        return alive + [str(path) for folder in (self._folder, self._user) for path in folder.iterdir()]
 
     def end(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
             self._process.wait(30)
+
+
+async def tag_other_registry(exports: Path, value: str) -> None:
+    """Change the tag of the registry that did not opt in, as its team does."""
+    async with Cloud(read_exports(exports), 0) as cloud:
+        await cloud.arm("PATCH", registry_id(OTHER), {"tags": {"base-image-rebuilds": value}})
 
 
 def _is_alive(pid: int) -> bool:
@@ -105,7 +120,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     started: list[Demo] = []
 
     def begin(*arguments: str) -> Demo:
-        started.append(Demo(tmp_path, *arguments))
+        started.append(Demo(tmp_path / str(len(started)), tmp_path / "user", *arguments))
         return started[-1]
 
     yield begin
@@ -202,7 +217,9 @@ def test_up_answers_its_commands_shows_what_happens_and_ends_at_ctrl_c(start: Ca
         task = json.load(response)["tasks"][0]
     assert task["ready"], task
     exports = Path(demo.prints(r"\n +\. (/\S+)\n")[1])
-    assert f"export APP={match[2].partition('/api')[0]}\n" in exports.read_text()
+    assert {f"export URL={match[2].partition('/api')[0]}", f"export KEY={match[1]}", "export APP=groundswell"} <= set(
+        exports.read_text().splitlines()
+    )
 
     pushed = subprocess.run([sys.executable, "-m", "demo", "push", "hello"], cwd=ROOT, env=demo.environment,
                             capture_output=True, text=True, check=True)  # fmt: skip
@@ -213,6 +230,42 @@ def test_up_answers_its_commands_shows_what_happens_and_ends_at_ctrl_c(start: Ca
     assert demo.wait() == 0
     assert len(demo.children()) == 3
     assert demo.left_behind() == []
+
+
+def test_up_shows_the_runs_of_every_registry_and_a_pause(start: Callable[..., Demo]) -> None:
+    demo = start("up")
+    exports = demo.prints(r"Ctrl-C ends everything") and demo.prints(r"\n +\. (/\S+)\n")[1]
+    demo.prints(r"Groundswell +starts run cw1 in myregistry")
+    demo.prints(r"ACR run +cw1 of helloworldtask in myregistry is running")
+    asyncio.run(tag_other_registry(Path(exports), "enabled"))
+    demo.prints(r"Groundswell +starts run \w+ in otherregistry")
+    demo.prints(r"ACR run +✓ \w+ Succeeded → hello-world:\w+ in otherregistry")
+    asyncio.run(tag_other_registry(Path(exports), "paused"))
+    demo.prints(r"Groundswell +leaves otherregistry alone: its team has paused it")
+    legend = next(line for line in demo.output.splitlines() if "Groundswell decides" in line)
+    assert "✓ checked in Azure" in legend, "the legend is one line"
+
+
+def test_push_goes_to_the_world_that_is_meant_when_up_runs_twice(start: Callable[..., Demo]) -> None:
+    worlds = []
+    for _ in range(2):
+        worlds.append(start("up"))
+        worlds[-1].prints(r"Ctrl-C ends everything")
+    first, second = worlds
+    exports = [demo.prints(r"\n +\. (/\S+)\n")[1] for demo in worlds]
+    command = f"{sys.executable} -m demo push hello"
+    unclear = subprocess.run(["sh", "-c", command], cwd=ROOT, env=first.environment, capture_output=True, text=True,
+                             check=False)  # fmt: skip
+    assert unclear.returncode == 1
+    assert "`make up` runs 2 times" in unclear.stderr
+    for demo, other, path in ((first, second, exports[0]), (second, first, exports[1])):
+        before = other.output.count("ImagePushed")
+        subprocess.run(["sh", "-ec", f". {path}; {command}"], cwd=ROOT, env=first.environment, check=True)
+        demo.prints(r"ACR run +✓ cw2 Succeeded")
+        assert other.output.count("ImagePushed") == before
+    second.send(signal.SIGINT)
+    assert second.wait() == 0
+    subprocess.run(["sh", "-c", command], cwd=ROOT, env=first.environment, check=True)
 
 
 def test_push_says_how_to_start_what_it_needs(tmp_path: Path) -> None:
