@@ -30,7 +30,8 @@ ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
 # Which api-version each provider is asked with.
 _VERSIONS = {
     "microsoft.authorization": "2022-04-01", "microsoft.eventgrid": "2022-06-15",
-    "microsoft.containerregistry": "2026-09-01-preview", "microsoft.managedidentity": "2024-11-30", "": "2024-11-01",
+    "microsoft.containerregistry": "2026-09-01-preview", "microsoft.managedidentity": "2024-11-30",
+    "microsoft.resources": "2024-11-01", "": "2024-11-01",
 }  # fmt: skip
 _TASKS_VERSION = "2025-03-01-preview"
 

@@ -161,7 +161,7 @@ def site(place: Place, ready: Mapping[str, Any]) -> dict[str, Any]:
     """
     targets = functions()
     listed = [{"name": name, "type": "eventGridTrigger" if name in targets else "other"} for name in ready["functions"]]
-    keys = {"eventGridKey": ready["eventGridKey"], "functionKey": ready["functionKey"]}
+    keys = {name: ready[name] for name in ("eventGridKey", "functionKey", "masterKey")}
     return {"resourceId": place.site, "url": ready["url"], "functions": listed, **keys}
 
 

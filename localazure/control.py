@@ -67,6 +67,7 @@ class _NewSite(_Body):
     url: str
     eventGridKey: str = ""  # noqa: N815
     functionKey: str = ""  # noqa: N815
+    masterKey: str = ""  # noqa: N815
     functions: list[_Function] = []
 
 
@@ -271,7 +272,9 @@ class Control:
     async def _register_site(self, request: web.Request) -> web.Response:
         body = await _read(request, _NewSite)
         functions = [function.model_dump() for function in body.functions]
-        site = self._azure.sites.register(body.resourceId, body.url, body.eventGridKey, functions, body.functionKey)
+        site = self._azure.sites.register(
+            body.resourceId, body.url, body.eventGridKey, functions, body.functionKey, body.masterKey
+        )
         return web.json_response({"id": site.id, "host": site.properties["defaultHostName"]}, status=201)
 
     async def _create_subscription(self, request: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ from yarl import URL
 
 from localazure import ids
 from localazure.arm.gateway import Answer, Call
+from localazure.errors import ArmError
 from localazure.state import Resource
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SITE = "Microsoft.Web/sites"
 FUNCTION = "Microsoft.Web/sites/functions"
+_RUNTIME = {"name": "python", "version": "3.13"}
 _HOP_BY_HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length",
                          "content-encoding", "proxy-authorization", "proxy-authenticate"))  # fmt: skip
 
@@ -45,6 +47,14 @@ class Sites:
         route("POST", sites + "/{site}/start", f"{SITE}/start/action", self._start_site, scope=sites + "/{site}")
         route("POST", sites + "/{site}/host/default/listkeys", f"{SITE}/host/listkeys/action", self._list_keys,
               scope=sites + "/{site}", raises_event=False)  # fmt: skip
+        route("PUT", sites + "/{site}/host/default/{kind}/{key}", f"{SITE}/host/functionKeys/write", self._set_key,
+              scope=sites + "/{site}", raises_event=False)  # fmt: skip
+        route("POST", sites + "/{site}/config/appsettings/list", f"{SITE}/config/list/action", self._settings,
+              scope=sites + "/{site}", raises_event=False)  # fmt: skip
+        route("PUT", sites + "/{site}/config/appsettings", f"{SITE}/config/write", self._set_settings,
+              scope=sites + "/{site}")  # fmt: skip
+        route("GET", "/providers/Microsoft.Web/locations/{location}/functionAppStacks",
+              "Microsoft.Web/locations/functionAppStacks/read", self._list_stacks, open_to_all=True)  # fmt: skip
         azure.front.serve(".azurewebsites.net", self.handle)
 
     async def stop(self) -> None:
@@ -54,8 +64,9 @@ class Sites:
         self._session = None
 
     def register(
-        self, resource_id: str, url: str, event_grid_key: str, functions: list[dict[str, str]], function_key: str = ""
-    ) -> Resource:
+        self, resource_id: str, url: str, event_grid_key: str, functions: list[dict[str, str]], function_key: str = "",
+        master_key: str = "",
+    ) -> Resource:  # fmt: skip
         """Make a Functions host known, or replace what is known of it.
 
         Args:
@@ -64,6 +75,7 @@ class Sites:
             event_grid_key: Its system key `eventgrid_extension`.
             functions: `{"name", "type"}` of each function, type being that of its trigger binding.
             function_key: Its host key `default`.
+            master_key: Its master key, with which its keys can be changed.
 
         Raises:
             ValueError: The id is not one of a site, its resource group is missing or the URL is not on loopback.
@@ -77,12 +89,16 @@ class Sites:
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost"):
             raise ValueError(f"url must be http on 127.0.0.1: {url}")
+        known = self._azure.state.get(resource_id)
         for resource in self._azure.state.remove(resource_id):
             self._azure.forget(resource)
         host = f"{parsed.name.lower()}.azurewebsites.net"
         site = self._azure.state.put(Resource(resource_id, SITE, parsed.name, group.location, properties={
             "state": "Running", "hostNames": [host], "enabledHostNames": [host], "defaultHostName": host,
+            "serverFarmId": f"{group.id}/providers/Microsoft.Web/serverfarms/{parsed.name}",
+            "sku": "FlexConsumption", "reserved": True, "functionAppConfig": {"runtime": _RUNTIME},
             "url": url.rstrip("/"), "eventGridKey": event_grid_key, "functionKey": function_key,
+            "masterKey": master_key, "settings": known.properties["settings"] if known else {},
         }))  # fmt: skip
         for function in functions:
             name = function["name"]
@@ -159,6 +175,47 @@ class Sites:
                 "systemKeys": {"eventgrid_extension": properties["eventGridKey"]}}  # fmt: skip
         return Answer(body={"masterKey": None, **keys})
 
+    async def _set_key(self, call: Call) -> Answer:
+        """https://learn.microsoft.com/rest/api/appservice/web-apps/create-or-update-host-secret."""
+        properties = call.resource(call.scope).properties
+        kind, name = call.params["kind"], call.params["key"]
+        value = (call.object_body().get("properties") or {}).get("value")
+        self._session = self._session or aiohttp.ClientSession(auto_decompress=False)
+        url = f"{properties['url']}/admin/host/{kind.lower()}/{name}"
+        headers = {"x-functions-key": properties["masterKey"]}
+        body = {"name": name, "value": value} if value else None
+        async with self._session.request("PUT" if value else "POST", url, json=body, headers=headers) as reply:
+            if reply.status != 200:
+                raise ArmError(502, "BadGateway", f"The host answered {reply.status}.")
+            key = {"name": name, "value": (await reply.json())["value"]}
+        for known, holder in (("default", "functionKey"), ("eventgrid_extension", "eventGridKey")):
+            if name == known:
+                properties[holder] = key["value"]
+        return Answer(body={"id": f"{call.scope}/host/default/{kind}/{name}", "name": name,
+                            "type": f"{SITE}/host/{kind}", "properties": key})  # fmt: skip
+
+    async def _settings(self, call: Call) -> Answer:
+        """https://learn.microsoft.com/rest/api/appservice/web-apps/list-application-settings."""
+        return Answer(body=_settings_view(call.resource(call.scope)))
+
+    async def _set_settings(self, call: Call) -> Answer:
+        """Keep the settings (https://learn.microsoft.com/rest/api/appservice/web-apps/update-application-settings).
+
+        Its host is started elsewhere: whoever did restarts it with them.
+        """
+        site = call.resource(call.scope)
+        site.properties["settings"] = dict(call.object_body().get("properties") or {})
+        return Answer(body=_settings_view(site))
+
+    async def _list_stacks(self, _: Call) -> Answer:
+        """https://learn.microsoft.com/rest/api/appservice/provider/get-function-app-stacks-for-location."""
+        supported = {"isSupported": True}
+        runtime = {"Sku": [{"skuCode": "FC1"}], "appSettingsDictionary": {"FUNCTIONS_WORKER_RUNTIME": "python"},
+                   "appInsightsSettings": supported, "gitHubActionSettings": supported}  # fmt: skip
+        minor = {"value": _RUNTIME["version"], "stackSettings": {"linuxRuntimeSettings": runtime}}
+        major = {"value": "3", "minorVersions": [minor]}
+        return Answer(body={"value": [{"name": _RUNTIME["name"], "properties": {"majorVersions": [major]}}]})
+
     async def _stop_site(self, call: Call) -> Answer:
         """Stop an app (https://learn.microsoft.com/rest/api/appservice/web-apps/stop). Its host is ended elsewhere."""
         call.resource(call.scope).properties["state"] = "Stopped"
@@ -177,11 +234,16 @@ def _is_stopped(site: Resource) -> bool:
     return bool(site.properties["state"] == "Stopped")
 
 
+def _settings_view(site: Resource) -> dict[str, Any]:
+    return {"id": f"{site.id}/config/appsettings", "name": "appsettings", "properties": site.properties["settings"]}
+
+
 def _view(resource: Resource) -> dict[str, Any]:
     base: dict[str, Any] = {"id": resource.id, "name": resource.name, "type": resource.type}
     if resource.type == FUNCTION:
         name, trigger = resource.properties["name"], resource.properties.get("type", "")
         config = {"name": name, "bindings": [{"type": trigger, "direction": "in"}]}
         return {**base, "properties": {"name": name, "config": config, "isDisabled": False}}
-    shown = {k: v for k, v in resource.properties.items() if k not in ("url", "eventGridKey", "functionKey")}
+    hidden = ("url", "eventGridKey", "functionKey", "masterKey", "settings")
+    shown = {k: v for k, v in resource.properties.items() if k not in hidden}
     return {**base, "kind": "functionapp,linux", "location": resource.location, "properties": shown}

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 
-from conformance.azure_cli import events, groundswell, registries, scenario, smoke, tasks
+from conformance.azure_cli import documents, events, groundswell, registries, scenario, smoke, tasks
 from conformance.azure_cli.az import PROGRAM, Az, Stopped
 from conformance.report import Report
 from conformance.world import Option, azure
@@ -39,6 +39,7 @@ async def run(report: Report) -> None:
         _chain(report, "az and Groundswell (user-assigned)", user, functools.partial(groundswell.play, option=user)),
         _chain(report, "az and Groundswell (system-assigned)", system,
                functools.partial(groundswell.play, option=system)),
+        _chain(report, "az and the documents", user, documents.play),
         _chain(report, "scripts/smoke (user-assigned)", user, functools.partial(smoke.play, option=user)),
         _chain(report, "scripts/smoke (system-assigned)", system, functools.partial(smoke.play, option=system)),
     )  # fmt: skip

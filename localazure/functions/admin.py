@@ -19,7 +19,7 @@ from azure.functions.meta import Datum
 
 from localazure.functions.eventgrid import event_datum
 from localazure.functions.invoker import Invoker
-from localazure.functions.keys import MASTER_KEY, AccessLevel, Keys
+from localazure.functions.keys import MASTER_KEY, AccessLevel, Keys, new_key
 from localazure.functions.model import Function, InvocationError
 from localazure.functions.queues import manual_trigger_metadata
 from localazure.functions.wiring import Wiring
@@ -57,6 +57,8 @@ class AdminApi:
             return web.Response(status=401)
         if request.method == "POST" and len(parts) == 2 and parts[0] == "functions":
             return await self._run(parts[1], request)
+        if request.method in ("POST", "PUT") and len(parts) == 3 and parts[0] == "host":
+            return await self._set_host_key(parts[1], parts[2], request)
         if request.method != "GET":
             return web.Response(status=404)
         match parts:
@@ -88,6 +90,22 @@ class AdminApi:
         if name == [MASTER_KEY]:
             keys = {MASTER_KEY: self._keys.master}
         return _keys_response(keys, name)
+
+    async def _set_host_key(self, kind: str, name: str, request: web.Request) -> web.Response:
+        """Give a key a new value: a random one (POST), or the one in the body (PUT). The old one is refused at once.
+
+        https://github.com/Azure/azure-functions-host/wiki/Key-management-API
+        """
+        keys = {"keys": self._keys.host, "functionkeys": self._keys.host, "systemkeys": self._keys.system}.get(kind)
+        if keys is None or name == MASTER_KEY:
+            return web.Response(status=404)
+        keys[name] = new_key()
+        if request.method == "PUT":
+            try:
+                keys[name] = str((await request.json())["value"])
+            except (ValueError, KeyError, TypeError):
+                return web.Response(status=400)
+        return _keys_response(keys, [name])
 
     def _all_functions(self) -> list[Function]:
         return [*self._wiring.functions.values(), *self._wiring.disabled.values()]

@@ -37,8 +37,8 @@ class Keys:
     """All keys of a host: the master key, host keys for every function, system keys for extensions, function keys."""
 
     master: str = field(default_factory=new_key)
-    host: Mapping[str, str] = field(default_factory=lambda: {DEFAULT_KEY: new_key()})
-    system: Mapping[str, str] = field(default_factory=lambda: {EVENT_GRID_KEY: new_key()})
+    host: dict[str, str] = field(default_factory=lambda: {DEFAULT_KEY: new_key()})
+    system: dict[str, str] = field(default_factory=lambda: {EVENT_GRID_KEY: new_key()})
     functions: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def add_functions(self, names: Iterable[str]) -> None:

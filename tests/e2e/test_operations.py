@@ -96,7 +96,7 @@ async def test_subscription_without_rights_is_named_while_the_other_goes_on(worl
     await world.push()
     watched = f"{registry_id(TEAM).split('/')[2]},{OTHER_SUBSCRIPTION}"
     async with groundswell(world, GROUNDSWELL_SUBSCRIPTIONS=watched) as company:
-        reply = await company.api("POST", "/runs")
+        reply = await company.api("POST", "/runs", {"all": True})
         assert (reply.status, reply.body["queued"]) == (202, 1)
         (problem,) = reply.body["problems"]
         assert (problem["subscription"], problem["requests"]) == (OTHER_SUBSCRIPTION, "set aside")
@@ -120,6 +120,20 @@ async def test_broken_task_file_is_named_while_the_other_task_goes_on(world: Wor
         mend_task(file)
         await company.runs_ended(2)
         assert {run["task"] for run in await world.runs()} == {"helloworldtask", "secondtask"}
+
+
+async def test_keys_renewed_in_azure_are_good_at_once_and_the_old_ones_are_not(team: World) -> None:
+    async with groundswell(team) as company:
+        old = company.host.ready["functionKey"]
+        for kind, name in (("functionKeys", "default"), ("systemKeys", "eventgrid_extension")):
+            await team.arm("PUT", f"{SITE}/host/default/{kind}/{name}", {"properties": {}}, api_version="2024-04-01")
+        assert (await company.api("GET", f"/registries/{TEAM}")).status == 401
+        keys = (await team.arm("POST", f"{SITE}/host/default/listkeys", api_version="2024-04-01")).body
+        company.host.ready["functionKey"] = keys["functionKeys"]["default"]
+        assert company.host.ready["functionKey"] != old
+        assert (await company.api("GET", f"/registries/{TEAM}")).status == 200
+        await team.push("two")
+        await company.runs_ended(2)
 
 
 async def test_renewed_keys_shut_out_the_old_ones_and_events_go_on(team: World) -> None:
