@@ -18,6 +18,7 @@ from shared.errors import NotFound, PermanentError, TemporaryError, code_of, fro
 from shared.images import BaseImage
 from shared.logs import Log
 from shared.moments import moment
+from shared.refusals import LEFT_OUT
 from shared.registries import Registry, from_arm
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
@@ -296,7 +297,7 @@ class Arm:
             raise TemporaryError(f"Could not read the log of run {run_id}: {type(error).__name__}.") from None
         if missing:
             whole = f"az acr task logs --registry {registry.name} --run-id {run_id}"
-            return f"[The first {missing} bytes are left out; for the whole log: {whole}]\n{text}"
+            return f"{LEFT_OUT}{missing} bytes are left out; for the whole log: {whole}]\n{text}"
         return text
 
     async def digest_of(self, registry: Registry, image: BaseImage) -> str | None:

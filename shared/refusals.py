@@ -21,6 +21,9 @@ _FIRST_STEP = "Executing step ID:"
 _DENIED = re.compile(
     r"(?:https://(?P<host>[^/\s\"]+)/\S* )?(?:denied: )?client with IP '[^']*' is not allowed access", re.IGNORECASE
 )
+LEFT_OUT = "[The first "
+"""How a log begins whose first part is left out: it is so long that steps were executed."""
+
 _LAST_WORDS = 7
 """Lines at the end of a log that tell why the run failed; further up, a build may have met with errors and gone on."""
 
@@ -62,7 +65,8 @@ def read(text: str) -> Refused | None:
     """Tell from a failed run's log what refused its login, or None if that is not why it failed."""
     if denied := _DENIED.search(_end(text)):
         return Refused(Refusal.FIREWALL, (denied["host"] or "").lower())
-    refused = _TOKEN_REFUSED.search(text.partition(_FIRST_STEP)[0])
+    before = "" if text.startswith(LEFT_OUT) else text.partition(_FIRST_STEP)[0]
+    refused = _TOKEN_REFUSED.search(before)
     if refused is None:
         return None
     return Refused(Refusal.TOKEN if refused[1] == "401" else Refusal.FORBIDDEN)
