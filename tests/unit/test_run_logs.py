@@ -151,6 +151,12 @@ NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FRESH, OLD = NOW - timedelta(minutes=5), NOW - timedelta(days=730)
 
 
+def test_line_of_a_build_is_no_refused_login_when_the_part_before_it_is_left_out() -> None:
+    log = "curl: exchange API response code: 401\nRun ID: cf10 failed after 3h. Error: failed during run\n"
+    assert read(log)
+    assert read(f"[The first 5000000 bytes are left out; for the whole log: az acr task logs]\n{log}") is None
+
+
 def judged(by: Refusal, reach: Condition, others: tuple[Condition, ...], granted: datetime | None) -> Judgement:
     return judge(by, reach, others, granted, at=NOW, patience=timedelta(minutes=15))
 
