@@ -94,7 +94,7 @@ class FunctionsHost:
         process.terminate()
         return self.wait()
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait for the process to end and return its exit status."""
         process = self._running()
         try:

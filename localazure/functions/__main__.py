@@ -15,7 +15,9 @@ from localazure.functions.host import Host, HostOptions
 from localazure.functions.keys import DEFAULT_KEY, EVENT_GRID_KEY, Keys, new_key
 from localazure.functions.queues import DEFAULT_LEASE
 from localazure.functions.settings import SettingsError
+from localazure.functions.worker_channel import WorkerGoneError
 
+EXIT_CRASHED = 1
 EXIT_UNUSABLE = 2
 
 
@@ -31,34 +33,31 @@ def main(arguments: list[str] | None = None) -> int:
     except (SettingsError, ModuleNotFoundError) as error:
         print(f"cannot start the host: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
-    # The app sees its own folder as the current directory, as in Azure.
-    os.chdir(options.app_dir)
     try:
-        finished = asyncio.run(_run(host, options, ready_file))
+        return asyncio.run(_run(host, options, ready_file))
     except UnusableError as error:
         print(f"cannot start the host: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
-    if not finished:
-        # Threads of unfinished functions would keep the interpreter from ending.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
 
 
-async def _run(host: Host, options: HostOptions, ready_file: Path | None) -> bool:
-    stop = asyncio.Event()
+async def _run(host: Host, options: HostOptions, ready_file: Path | None) -> int:
+    signaled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, signaled.set)
     try:
         await host.start()
     except OSError as error:
+        await host.stop()
         raise UnusableError(f"port {options.port} cannot be used: {error}") from error
+    except WorkerGoneError as error:
+        raise UnusableError(f"the app ends its process whenever it is imported ({error})") from error
     print(start_up_text(host, options), flush=True)
     if ready_file:
         _write_atomically(ready_file, json.dumps(host.ready_document(), indent=2))
-    await stop.wait()
-    return await host.stop()
+    ends = [asyncio.create_task(event.wait()) for event in (signaled, host.ended)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    await host.stop()
+    return EXIT_CRASHED if host.ended.is_set() else 0
 
 
 def start_up_text(host: Host, options: HostOptions) -> str:
@@ -73,8 +72,9 @@ def start_up_text(host: Host, options: HostOptions) -> str:
     lines += [
         f"  {name}: timer, next at {timer.next_occurrence:%Y-%m-%d %H:%M:%S} UTC"
         for name, timer in wiring.timers.items()
+        if name not in wiring.disabled
     ]
-    lines += [f"  {name}: disabled" for name in wiring.disabled]
+    lines += [f"  {name}: disabled" for name in sorted(wiring.disabled)]
     lines += [f"  {name}: IN ERROR, {reason}" for name, reason in wiring.errors.items()]
     lines += [f"  NOT LOADED: {error}" for error in host.errors]
     lines += [
@@ -104,7 +104,12 @@ def _parse(arguments: list[str] | None) -> tuple[HostOptions, Path | None]:
         metavar="SECONDS",
         help=f"how long a received message stays invisible unless renewed (default {DEFAULT_LEASE}, as in Azure)",
     )
-    parser.add_argument("--grace", type=float, default=5.0, metavar="SECONDS", help="time to finish at the end")
+    parser.add_argument(
+        "--request-grace", type=float, default=30.0, metavar="SECONDS", help="time for requests to finish at the end"
+    )
+    parser.add_argument(
+        "--grace", type=float, default=10.0, metavar="SECONDS", help="time for other invocations after that"
+    )
     parser.add_argument("--worker", choices=("auto", "library", "runtime"), default="auto")
     for name, variable in _KEY_VARIABLES.items():
         parser.add_argument(f"--{name}", default=os.environ.get(variable), help=f"default: {variable}, or random")
@@ -121,6 +126,7 @@ def _parse(arguments: list[str] | None) -> tuple[HostOptions, Path | None]:
             system={EVENT_GRID_KEY: given.event_grid_key or new_key()},
         ),
         queue_lease=given.queue_lease,
+        request_grace=given.request_grace,
         grace=given.grace,
         worker=given.worker,
         log_json=given.log_format == "json",

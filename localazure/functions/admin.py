@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -27,34 +26,35 @@ from localazure.functions.wiring import Wiring
 logger = logging.getLogger(__name__)
 
 HOST_VERSION = "4.0.0"
+RUNNING = "Running"
 
 
 class AdminApi:
-    """Tells the state of the host, lists keys and functions, and runs functions by hand."""
+    """Tells the state of the host, lists keys and functions, runs functions by hand and drains the host.
 
-    def __init__(self, wiring: Wiring, keys: Keys, invoker: Invoker, worker_name: str) -> None:
+    The host is ``Running`` even with an app that cannot be imported: only the log says so.
+    """
+
+    def __init__(self, wiring: Wiring, keys: Keys, invoker: Invoker, host_id: str) -> None:
         self._wiring = wiring
         self._keys = keys
         self._invoker = invoker
-        self._worker_name = worker_name
         self._started = time.monotonic()
         self._background: set[asyncio.Task[None]] = set()
-        self.host_id = platform.node()
-        self.errors: list[str] = []
-        """Why the app could not be indexed; the host is in state Error when there are any."""
-
-    @property
-    def state(self) -> str:
-        """Return ``Running``, or ``Error`` when the app could not be indexed."""
-        return "Error" if self.errors else "Running"
+        self._host_id = host_id
+        self._draining = False
+        self.worker_name = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request below ``/admin``."""
         parts = [part for part in request.path.split("/") if part][1:]
         if parts == ["host", "ping"]:
             return web.Response()
-        if self._keys.level_of(request) is not AccessLevel.ADMIN:
-            return web.Response(status=401)
+        proof = self._keys.proof(request)
+        if not proof.opens(AccessLevel.ADMIN):
+            return proof.refusal()
+        if request.method == "POST" and parts == ["host", "drain"]:
+            return self._drain()
         if request.method == "POST" and len(parts) == 2 and parts[0] == "functions":
             return await self._run(parts[1], request)
         if request.method in ("POST", "PUT") and len(parts) == 3 and parts[0] == "host":
@@ -64,26 +64,44 @@ class AdminApi:
         match parts:
             case ["host", "status"]:
                 return web.json_response(self._status())
+            case ["host", "drain", "status"]:
+                return web.json_response(self._drain_status())
             case ["host", "keys" | "functionkeys" | "systemkeys" as kind, *name]:
                 return self._host_keys(kind, name)
             case ["functions"]:
-                return web.json_response([self._describe(function, request) for function in self._all_functions()])
+                return web.json_response(
+                    [self._describe(function, request) for function in self._wiring.functions.values()]
+                )
             case ["functions", name, *rest]:
                 return self._function(name, rest, request)
         return web.Response(status=404)
 
     def _status(self) -> dict[str, Any]:
         status: dict[str, Any] = {
-            "id": self.host_id,
-            "state": self.state,
+            "id": self._host_id,
+            "state": RUNNING,
             "version": HOST_VERSION,
-            "versionDetails": f"localazure, {self._worker_name}",
+            "versionDetails": f"localazure, {self.worker_name}",
             "processUptime": int((time.monotonic() - self._started) * 1000),
         }
-        errors = self.errors + [
-            f"The '{name}' function is in error: {reason}" for name, reason in self._wiring.errors.items()
-        ]
+        errors = [f"The '{name}' function is in error: {reason}" for name, reason in self._wiring.errors.items()]
         return status | ({"errors": errors} if errors else {})
+
+    def _drain(self) -> web.Response:
+        """Let the host take nothing more by itself; what is under way goes on, and HTTP is still served."""
+        self._draining = True
+        self._in_background(self._wiring.stop())
+        return web.Response(status=202)
+
+    def _drain_status(self) -> dict[str, Any]:
+        running = self._invoker.running
+        state = "Disabled" if not self._draining else "InProgress" if running else "Completed"
+        return {"state": state, "outstandingInvocations": running, "outstandingRetries": 0}
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _host_keys(self, kind: str, name: list[str]) -> web.Response:
         keys = self._keys.system if kind == "systemkeys" else self._keys.host
@@ -107,11 +125,11 @@ class AdminApi:
                 return web.Response(status=400)
         return _keys_response(keys, [name])
 
-    def _all_functions(self) -> list[Function]:
-        return [*self._wiring.functions.values(), *self._wiring.disabled.values()]
+    def _find(self, name: str) -> Function | None:
+        return next((item for item in self._wiring.functions.values() if item.name.lower() == name.lower()), None)
 
     def _function(self, name: str, rest: list[str], request: web.Request) -> web.Response:
-        function = next((item for item in self._all_functions() if item.name.lower() == name.lower()), None)
+        function = self._find(name)
         if rest == ["status"]:
             if function is None and name not in self._wiring.errors:
                 return web.Response(status=404)
@@ -137,7 +155,7 @@ class AdminApi:
         }
 
     async def _run(self, name: str, request: web.Request) -> web.Response:
-        function = next((item for item in self._wiring.functions.values() if item.name.lower() == name.lower()), None)
+        function = self._find(name)
         if function is None:
             return web.Response(status=404)
         if function.trigger.type == "httpTrigger":
@@ -151,9 +169,7 @@ class AdminApi:
         if not isinstance(body, dict):
             return web.Response(status=400)
         given = body.get("input")
-        task = asyncio.create_task(self._run_in_background(function, given if isinstance(given, str) else ""))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._in_background(self._run_in_background(function, given if isinstance(given, str) else ""))
         return web.Response(status=202)
 
     async def _run_in_background(self, function: Function, text: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import os
-import time
+import platform
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,32 +15,33 @@ from typing import Any
 from aiohttp import web
 
 from localazure.functions import eventgrid
-from localazure.functions.admin import AdminApi
+from localazure.functions.admin import RUNNING, AdminApi
 from localazure.functions.eventgrid import EventGridWebhook
-from localazure.functions.http import HttpTriggers
+from localazure.functions.host_blobs import HostBlobs
+from localazure.functions.http import MAX_REQUEST_BODY, HttpTriggers
 from localazure.functions.invoker import Invoker
 from localazure.functions.keys import DEFAULT_KEY, EVENT_GRID_KEY, Keys
 from localazure.functions.logs import InvocationLog, configure_logging
-from localazure.functions.model import Function, IndexingError
+from localazure.functions.model import Function
 from localazure.functions.outputs import QueueOutputs
 from localazure.functions.queues import DEFAULT_LEASE
 from localazure.functions.settings import AppSettings, load_app_settings, load_host_json
 from localazure.functions.storage import QueueAccounts
 from localazure.functions.wiring import Wiring
-from localazure.functions.worker import AppExitError, AppLoop, create_worker, put_app_on_path
+from localazure.functions.worker import worker_kind
+from localazure.functions.worker_channel import WorkerChannel
+from localazure.functions.worker_messages import Start
 
 logger = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"
-MAX_REQUEST_BODY = 210_000_000
-"""Bytes; the limit of the Functions host in Azure."""
 
 
 @dataclass(frozen=True)
 class HostOptions:
     """How to run one app.
 
-    ``queue_lease`` and ``grace`` are seconds; ``port`` 0 takes a free one.
+    ``queue_lease`` and the two times of grace are seconds; ``port`` 0 takes a free one.
     """
 
     app_dir: Path
@@ -45,146 +49,178 @@ class HostOptions:
     settings_file: Path | None = None
     keys: Keys = field(default_factory=Keys)
     queue_lease: int = DEFAULT_LEASE
-    grace: float = 5.0
+    request_grace: float = 30.0
+    grace: float = 10.0
     worker: str = "auto"
     log_json: bool = False
 
 
 class Host:
-    """One app in one process.
+    """One app, in a process of its own beside the host's.
 
     Raises:
         SettingsError: host.json or the settings file cannot be used.
+        ModuleNotFoundError: The worker that was asked for is not installed.
     """
 
     def __init__(self, options: HostOptions) -> None:
         app_dir = options.app_dir
         self._options = options
-        host_json = load_host_json(app_dir)
         skipped = _load_settings(options)
         settings = AppSettings(os.environ)
+        host_json = load_host_json(app_dir, settings)
 
-        put_app_on_path(app_dir)
-        self._worker = create_worker(options.worker)
-        self._app_loop = AppLoop()
-        invocations = InvocationLog(self._worker.current_invocation_id)
-        configure_logging(
-            as_json=options.log_json,
-            invocations=invocations,
+        start = Start(
+            app_dir,
+            worker_kind(options.worker),
+            log_json=options.log_json,
             log_levels=host_json.log_levels,
             debug=settings.get("PYTHON_ENABLE_DEBUG_LOGGING") == "1",
+        )
+        configure_logging(
+            as_json=start.log_json, invocations=InvocationLog(), log_levels=start.log_levels, debug=start.debug
         )
         for name in skipped:
             logger.info("Setting %s of the settings file is not used: the environment has it already", name)
 
+        self.ended = asyncio.Event()
+        """The worker crashed too often: the host has to end."""
+        self._worker = WorkerChannel(start, self.ended.set)
         self._accounts = QueueAccounts(settings)
         outputs = QueueOutputs(base64_encoded=host_json.queues.base64, notify=lambda url: self.wiring.notify(url))
-        self.wiring = Wiring(host_json, settings, self._accounts, outputs, options.queue_lease)
-        self._invoker = Invoker(
-            self._worker, self._app_loop, invocations, outputs.write, timeout=host_json.function_timeout
+        host_id = _host_id(settings, app_dir)
+        self.wiring = Wiring(
+            host_json, settings, self._accounts, outputs, HostBlobs(settings), host_id, options.queue_lease
         )
-        self._admin = AdminApi(self.wiring, options.keys, self._invoker, self._worker.name)
+        self._invoker = Invoker(
+            self._worker, outputs.write, host_json.function_timeout, open_telemetry=host_json.open_telemetry
+        )
+        self._admin = AdminApi(self.wiring, options.keys, self._invoker, host_id)
         self._runner: web.AppRunner | None = None
+        self._requests = 0
+        self._no_request = asyncio.Event()
+        self._no_request.set()
+        self.errors: list[str] = []
+        """Why the app could not be indexed, empty when it could."""
         self.url = ""
-
-    @property
-    def errors(self) -> list[str]:
-        """Return why the app could not be indexed, empty when it could."""
-        return self._admin.errors
 
     async def start(self) -> None:
         """Index the app, serve HTTP and begin to listen to queues and timers.
 
-        An app that cannot be indexed has no functions: the host stays up in state Error, as in Azure.
+        An app that cannot be indexed has no functions, and the host runs without them, as in Azure.
 
         Raises:
             OSError: the port is taken.
+            WorkerGoneError: the app ends its process whenever it is imported.
         """
         self.wiring.connect(await self._index(), self._invoker)
         self._options.keys.add_functions(route.function.name for route in self.wiring.routes)
         for name, reason in self.wiring.errors.items():
             logger.error("The '%s' function is in error: %s", name, reason)
         await self._serve()
-        for listener in self.wiring.listeners:
-            listener.start()
-        for timer in self.wiring.timers.values():
-            timer.start()
+        self.wiring.start()
 
-    async def stop(self) -> bool:
-        """Stop listening, give running invocations the grace time, and tell whether all of them finished.
+    async def stop(self) -> None:
+        """Close the port, give requests their time, then stop listening and give other invocations theirs.
 
-        Messages whose invocation did not finish stay leased and come back when the lease ends.
+        Queues are read and timers fire while requests are waited for. Messages whose invocation did not finish stay
+        leased and come back when the lease ends.
         """
-        deadline = time.monotonic() + self._options.grace
-        for timer in self.wiring.timers.values():
-            await timer.stop()
-        for listener in self.wiring.listeners:
-            await listener.stop()
         if self._runner:
             for site in list(self._runner.sites):
                 await site.stop()
-        finished = await self._invoker.wait_until_idle(max(0.0, deadline - time.monotonic()))
-        for listener in self.wiring.listeners:
-            finished &= await listener.wait_for_running(max(0.0, deadline - time.monotonic()))
+            if self._runner.server:
+                self._runner.server.pre_shutdown()
+        finished = await _within(self._options.request_grace, self._no_request.wait())
+        await self.wiring.stop()
+        finished &= await _within(self._options.grace, self._settled())
         if not finished:
             logger.warning("%d invocations did not finish in time", self._invoker.running)
-            return False
+        await self._worker.close(gently=finished)
         if self._runner:
             await self._runner.cleanup()
         await self._accounts.close()
-        self._app_loop.close()
-        return True
 
     def ready_document(self) -> dict[str, Any]:
         """Return what a program that started the host needs in order to use it."""
         keys = self._options.keys
         return {
             "url": self.url,
-            "state": self._admin.state,
+            "state": RUNNING,
             "errors": [*self.errors, *(f"{name}: {reason}" for name, reason in self.wiring.errors.items())],
             "masterKey": keys.master,
             "functionKey": keys.host[DEFAULT_KEY],
             "eventGridKey": keys.system[EVENT_GRID_KEY],
-            "worker": self._worker.name,
+            "worker": self._admin.worker_name,
             "pid": os.getpid(),
-            "functions": sorted(self.wiring.functions),
+            "functions": sorted(self.wiring.functions.keys() - self.wiring.disabled),
         }
 
     async def _index(self) -> list[Function]:
-        try:
-            functions = await self._app_loop.run(self._worker.index(self._options.app_dir))
-        except (AppExitError, IndexingError) as error:
-            details = getattr(error, "details", "").rstrip()
-            logger.error("Worker failed to index functions, so none is loaded: %s\n%s", error, details)
-            self._admin.errors.append(f"Worker failed to index functions: {error}")
-            return []
-        if not functions:
+        indexed = await self._worker.start()
+        self._admin.worker_name = indexed.worker
+        if indexed.error:
+            details = indexed.details.rstrip()
+            logger.error("Worker failed to index functions, so none is loaded: %s\n%s", indexed.error, details)
+            self.errors.append(f"Worker failed to index functions: {indexed.error}")
+        elif not indexed.functions:
             logger.warning("No functions found in %s", self._options.app_dir)
-        return functions
+        return indexed.functions
+
+    async def _settled(self) -> None:
+        await self._invoker.wait_until_idle()
+        for listener in self.wiring.listeners:
+            await listener.wait_for_running()
 
     async def _serve(self) -> None:
         keys = self._options.keys
-        http = HttpTriggers(self.wiring.routes, keys, self._invoker)
+        http = HttpTriggers(self.wiring.routes, self.wiring.disabled, keys, self._invoker)
         webhook = EventGridWebhook(self.wiring.event_grid, keys, self._invoker)
 
         async def dispatch(request: web.Request) -> web.StreamResponse:
             path = request.path.lower()
             if path == "/admin" or path.startswith("/admin/"):
                 return await self._admin.handle(request)
-            if self.errors:
-                return web.Response(status=503, text="Function host is not running.")
             if path == eventgrid.PATH or path.startswith(f"{eventgrid.PATH}/"):
                 return await webhook.handle(request)
             if path == "/" and not any(route.match("") is not None for route in self.wiring.routes):
                 return web.Response(text="Your function app is up and running")
             return await http.handle(request)
 
+        async def counted(request: web.Request) -> web.StreamResponse:
+            self._requests += 1
+            self._no_request.clear()
+            try:
+                return await dispatch(request)
+            except web.HTTPRequestEntityTooLarge:
+                return web.Response(status=500)
+            finally:
+                self._requests -= 1
+                if not self._requests:
+                    self._no_request.set()
+
         application = web.Application(client_max_size=MAX_REQUEST_BODY)
-        application.router.add_route("*", "/{path:(?s:.*)}", dispatch)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=self._options.grace)
+        application.router.add_route("*", "/{path:(?s:.*)}", counted)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, ADDRESS, self._options.port).start()
         self.url = f"http://{ADDRESS}:{self._runner.addresses[0][1]}"
+
+
+async def _within(seconds: float, condition: Coroutine[Any, Any, object]) -> bool:
+    """Wait for something, at most so many seconds, and tell whether it came true."""
+    try:
+        await asyncio.wait_for(condition, seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _host_id(settings: AppSettings, app_dir: Path) -> str:
+    """Return under what name the host keeps its state: the site's, or on a machine one for each app's folder."""
+    machine = "".join(filter(str.isalnum, platform.node()))
+    local = f"{machine[:20]}-{hashlib.sha256(str(app_dir).encode()).hexdigest()[:8]}"
+    return (settings.get("WEBSITE_SITE_NAME") or local).lower()
 
 
 def _load_settings(options: HostOptions) -> list[str]:

@@ -5,42 +5,55 @@ See https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from aiohttp import web
 from azure.functions.meta import Datum
 from multidict import CIMultiDict
 
-from localazure.functions.invoker import Invoker
-from localazure.functions.keys import AccessLevel, Keys, allows
+from localazure.functions.invoker import Invoker, child_trace_parent
+from localazure.functions.keys import AccessLevel, Keys
 from localazure.functions.model import InvocationError
 from localazure.functions.routing import Route, find_route
+
+MAX_REQUEST_BODY = 104_857_600
+"""Bytes; a longer body is never handed to a function."""
 
 
 class HttpTriggers:
     """Answers requests to the app's own routes."""
 
-    def __init__(self, routes: Sequence[Route], keys: Keys, invoker: Invoker) -> None:
+    def __init__(self, routes: Sequence[Route], disabled: Collection[str], keys: Keys, invoker: Invoker) -> None:
         self._routes = routes
+        self._disabled = disabled
         self._keys = keys
         self._invoker = invoker
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one request: 404 when neither path nor method fit a route, 401 without a sufficient key."""
+        """Answer one request.
+
+        404 when path and method fit no route, 401 without a sufficient key, and 404 again for a disabled function,
+        which runs for the master key alone.
+        """
         found = find_route(self._routes, request.rel_url.raw_path, request.method)
         if found is None:
             return web.Response(status=404)
         route, parameters = found
         required = AccessLevel((route.function.trigger.text("authLevel") or "function").lower())
-        if not allows(required, self._keys.level_of(request, function=route.function.name)):
+        proof = self._keys.proof(request, function=route.function.name)
+        if not proof.opens(required):
             return web.Response(status=401)
+        if route.function.name in self._disabled and proof.level is not AccessLevel.ADMIN:
+            return web.Response(status=404)
+        if (request.content_length or 0) > MAX_REQUEST_BODY:
+            return web.Response(status=500)
         try:
             returned = await self._invoker.invoke(
                 route.function,
                 await request_datum(request, parameters),
                 reason=f"{request.method} {request.path}",
-                trace_parent=request.headers.get("traceparent"),
+                trace_parent=child_trace_parent(request.headers.get("traceparent")),
                 trace_state=request.headers.get("tracestate", ""),
             )
         except InvocationError:
@@ -73,9 +86,9 @@ async def request_datum(request: web.Request, route_parameters: dict[str, str]) 
 
 
 def response(returned: Datum | None) -> web.Response:
-    """Return the response for what an HTTP function returned."""
+    """Return the response for what an HTTP function returned; that must be something."""
     if returned is None or returned.type is None:
-        return web.Response(status=204)
+        return web.Response(status=500)
     if returned.type != "http":
         text = returned.value if isinstance(returned.value, str) else str(returned.value)
         return web.Response(text=text)

@@ -13,9 +13,8 @@ from datetime import timedelta
 
 from azure.functions.meta import Datum
 
-from localazure.functions.logs import InvocationLog
 from localazure.functions.model import Function, Invocation, InvocationError, InvocationResult
-from localazure.functions.worker import AppExitError, AppLoop, Worker
+from localazure.functions.worker_channel import WorkerChannel, WorkerGoneError
 
 logger = logging.getLogger(__name__)
 
@@ -25,29 +24,23 @@ WriteOutputs = Callable[[Function, InvocationResult], Awaitable[None]]
 
 
 class Invoker:
-    """Calls functions on the app's loop and sends their outputs.
+    """Lets the worker run functions, and sends their outputs.
 
     Args:
         worker: runs the functions.
-        app_loop: the loop on which the worker runs.
-        invocations: told about each running invocation.
         write_outputs: sends the outputs of a function that succeeded; an invocation succeeds only if that does.
         timeout: ``functionTimeout`` of host.json, None for no limit.
+        open_telemetry: ``telemetryMode`` of host.json. The host then begins no trace for triggers that bring none:
+            https://github.com/Azure/azure-sdk-for-net/issues/49793.
     """
 
     def __init__(
-        self,
-        worker: Worker,
-        app_loop: AppLoop,
-        invocations: InvocationLog,
-        write_outputs: WriteOutputs,
-        timeout: timedelta | None,
+        self, worker: WorkerChannel, write_outputs: WriteOutputs, timeout: timedelta | None, *, open_telemetry: bool
     ) -> None:
         self._worker = worker
-        self._app_loop = app_loop
-        self._invocations = invocations
         self._write_outputs = write_outputs
         self._timeout = timeout
+        self._open_telemetry = open_telemetry
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,7 +67,7 @@ class Invoker:
             data: what the trigger received.
             reason: a word for the log, such as "Event Grid".
             trigger_metadata: further values of the trigger.
-            trace_parent: the caller's W3C traceparent; a new trace begins when it is missing or malformed.
+            trace_parent: the W3C traceparent of a trigger that has one; None for queues and timers.
             trace_state: the caller's W3C tracestate.
 
         Returns:
@@ -83,12 +76,14 @@ class Invoker:
         Raises:
             InvocationError: the function raised or ran too long, or an output could not be sent.
         """
+        if trace_parent is None:
+            trace_parent = "" if self._open_telemetry else child_trace_parent(None)
         invocation = Invocation(
             id=str(uuid.uuid4()),
             function=function,
             data=data,
             trigger_metadata=trigger_metadata or {},
-            trace_parent=child_trace_parent(trace_parent),
+            trace_parent=trace_parent,
             trace_state=trace_state,
         )
         self._begin(invocation, reason)
@@ -105,21 +100,18 @@ class Invoker:
         self._log(logging.INFO, invocation, f"Succeeded in {milliseconds:.0f} ms")
         return result.return_value
 
-    async def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no invocation runs, at most so many seconds, and tell whether that came true."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+    async def wait_until_idle(self) -> None:
+        """Wait until no invocation runs."""
+        await self._idle.wait()
 
     async def _run(self, invocation: Invocation) -> InvocationResult:
         limit = self._timeout.total_seconds() if self._timeout else None
         try:
-            result = await asyncio.wait_for(self._app_loop.run(self._worker.invoke(invocation)), limit)
+            result = await asyncio.wait_for(self._worker.invoke(invocation), limit)
         except TimeoutError as error:
+            self._worker.timed_out(invocation.id)
             raise InvocationError(f"Timeout value of {self._timeout} exceeded by function") from error
-        except AppExitError as error:
+        except WorkerGoneError as error:
             raise InvocationError(str(error)) from error
         if result.error is not None:
             if result.traceback:
@@ -134,14 +126,12 @@ class Invoker:
     def _begin(self, invocation: Invocation, reason: str) -> None:
         self._running += 1
         self._idle.clear()
-        self._invocations.started(invocation.id, invocation.function.name)
         self._log(logging.INFO, invocation, f"Executing ({reason})")
 
     def _end(self, invocation: Invocation) -> None:
         self._running -= 1
         if not self._running:
             self._idle.set()
-        self._invocations.finished(invocation.id)
 
     @staticmethod
     def _log(level: int, invocation: Invocation, text: str) -> None:

@@ -27,6 +27,26 @@ class AccessLevel(enum.Enum):
     ADMIN = "admin"
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What a request has proved; ``name`` is that of a system key."""
+
+    level: AccessLevel
+    name: str = ""
+
+    def opens(self, required: AccessLevel, name: str = "") -> bool:
+        """Tell whether that is enough: admin opens all, otherwise level and name must be equal."""
+        if required is AccessLevel.ANONYMOUS or self.level is AccessLevel.ADMIN:
+            return True
+        return self.level is required and self.name == name
+
+    def refusal(self) -> web.Response:
+        """Return the answer of the host's own endpoints: 403 to a valid key of another kind, 401 to any other."""
+        if self.level is AccessLevel.ANONYMOUS:
+            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+        return web.Response(status=403)
+
+
 def new_key() -> str:
     """Return a random key; like Azure's it ends in characters that a URL must escape."""
     return secrets.token_urlsafe(39) + "=="
@@ -46,33 +66,37 @@ class Keys:
         for name in names:
             self.functions.setdefault(name, {DEFAULT_KEY: new_key()})
 
-    def level_of(self, request: web.BaseRequest, *, function: str = "", system_key: str = "") -> AccessLevel:
-        """Tell what the key of a request proves. The ``x-functions-key`` header wins over ``?code=``.
+    def proof(self, request: web.BaseRequest, *, function: str = "") -> Proof:
+        """Tell what the key of a request proves.
+
+        The header ``x-functions-key`` wins over ``?code=``, even when it is empty: see AuthenticationLevelHandler in
+        https://github.com/Azure/azure-functions-host.
 
         Args:
             request: the request that may carry a key.
             function: the function that is called; its own keys count besides the host keys.
-            system_key: the name of the one system key that counts.
         """
-        given = request.headers.get("x-functions-key") or request.query.get("code")
+        given = request.headers.get("x-functions-key")
+        if given is None:
+            given = query_value(request, "code")
         if not given:
-            return AccessLevel.ANONYMOUS
+            return Proof(AccessLevel.ANONYMOUS)
         if _equal(given, self.master):
-            return AccessLevel.ADMIN
+            return Proof(AccessLevel.ADMIN)
         if any(_equal(given, key) for key in self._function_level_keys(function)):
-            return AccessLevel.FUNCTION
-        if system_key and _equal(given, self.system.get(system_key, "")):
-            return AccessLevel.SYSTEM
-        return AccessLevel.ANONYMOUS
+            return Proof(AccessLevel.FUNCTION)
+        names = (name for name, key in self.system.items() if _equal(given, key))
+        name = next(names, "")
+        return Proof(AccessLevel.SYSTEM if name else AccessLevel.ANONYMOUS, name)
 
     def _function_level_keys(self, function: str) -> Iterator[str]:
         yield from self.host.values()
         yield from self.functions.get(function, {}).values()
 
 
-def allows(required: AccessLevel, given: AccessLevel) -> bool:
-    """Tell whether a key of one level opens what requires another: admin opens all, the rest must be equal."""
-    return required is AccessLevel.ANONYMOUS or given in (AccessLevel.ADMIN, required)
+def query_value(request: web.BaseRequest, name: str) -> str:
+    """Return the first value of a query parameter, whose name is compared without case; empty if it is missing."""
+    return next((value for key, value in request.query.items() if key.lower() == name.lower()), "")
 
 
 def _equal(given: str, key: str) -> bool:

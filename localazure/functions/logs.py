@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-HOST_LOGGER = "localazure.functions"
+HOST_LOGGER = __package__
 
 _LEVELS = {
     "trace": logging.DEBUG,
@@ -24,9 +24,12 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", 
 
 
 class InvocationLog:
-    """Knows which function each running invocation belongs to, so that a log record can name it."""
+    """Knows which function each running invocation belongs to, so that a log record can name it.
 
-    def __init__(self, current_invocation_id: Callable[[], str | None]) -> None:
+    The host itself runs none: its records name their invocation themselves.
+    """
+
+    def __init__(self, current_invocation_id: Callable[[], str | None] = lambda: None) -> None:
         self._current_invocation_id = current_invocation_id
         self._functions: dict[str, str] = {}
 

@@ -10,6 +10,7 @@ from typing import Any
 from azure.functions.meta import Datum
 from azure.storage.queue.aio import QueueClient
 
+from localazure.functions.json_net import element_text
 from localazure.functions.model import RETURN_BINDING, Function, InvocationResult
 from localazure.functions.storage import add_message
 
@@ -53,22 +54,26 @@ class QueueOutputs:
 def split_messages(datum: Datum) -> list[str | bytes]:
     """Return the messages in one output value.
 
-    The host splits a JSON array into one message for each element, even when the function set it as plain text:
-    https://github.com/Azure/azure-functions-python-worker/issues/1492.
+    The host splits an array into one message for each element, even when the function set it as plain text, and
+    writes objects anew: ReadAsEnumerable and BindAsyncCollectorAsync in
+    https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Binding/FunctionBinding.cs.
+
+    Raises:
+        ValueError: the text begins and ends like JSON and is none.
     """
     value: Any = datum.value
     if datum.type is None or value is None:
         return []
     if datum.type == "bytes":
         return [bytes(value)]
-    if datum.type == "string":
-        elements = _json_array(value)
-        return [value] if elements is None else [_text(element) for element in elements]
     if datum.type == "json":
         value = json.loads(value)
-    if isinstance(value, list):
-        return [_text(element) for element in value]
-    return [_text(value)]
+    if isinstance(value, str):
+        text = value.strip()
+        if text[:1] + text[-1:] not in ("{}", "[]"):
+            return [value]
+        return [element_text(element, times=True) for element in _elements(json.loads(text))]
+    return [element_text(element, times=False) for element in _elements(value)]
 
 
 def encode_message(message: str | bytes, *, base64_encoded: bool) -> str:
@@ -78,15 +83,5 @@ def encode_message(message: str | bytes, *, base64_encoded: bool) -> str:
     return message if isinstance(message, str) else message.decode()
 
 
-def _json_array(text: str) -> list[Any] | None:
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, list) else None
-
-
-def _text(element: Any) -> str:
-    return element if isinstance(element, str) else json.dumps(element, separators=(",", ":"))
+def _elements(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

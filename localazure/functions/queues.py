@@ -91,12 +91,10 @@ class QueueListener:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
 
-    async def wait_for_running(self, seconds: float) -> bool:
-        """Wait until the messages in process are settled, at most so many seconds; tell whether they are."""
-        if not self._processing:
-            return True
-        _, pending = await asyncio.wait(self._processing, timeout=seconds)
-        return not pending
+    async def wait_for_running(self) -> None:
+        """Wait until the messages in process are settled."""
+        if self._processing:
+            await asyncio.wait(self._processing)
 
     async def _poll(self) -> None:
         empty_polls = 0
@@ -123,9 +121,7 @@ class QueueListener:
                 max_messages=size, messages_per_page=size, visibility_timeout=self._lease
             )
             return [message async for message in pages]
-        except ResourceNotFoundError:
-            return []
-        except Exception as error:  # whatever happens, the listener must go on
+        except Exception as error:  # whatever happens, the listener must go on; a queue that is missing is one cause
             logger.warning("Cannot poll queue '%s', will try again: %s", self._queue.queue_name, _first_line(error))
             return []
 
@@ -150,9 +146,15 @@ class QueueListener:
             if self._poison_queue and (message.dequeue_count or 0) > self._options.max_dequeue_count:
                 await self._move_to_poison(message, "it was dequeued more often than maxDequeueCount allows")
                 return
-            body = self._decode(message)
-            if body is None:
+            try:
+                body = self._decode(message)
+            except binascii.Error:
                 await self._move_to_poison(message, "its text is not valid base64")
+                return
+            except UnicodeDecodeError as error:
+                # The trigger's metadata are text, so this message cannot be bound and the function never sees it.
+                logger.error("Exception while binding message %s of '%s': %s", message.id, self.function_name, error)
+                await self._settle(message, succeeded=False)
                 return
             async with self._renewed_lease(message):
                 succeeded = await self._invoke(message, body)
@@ -205,18 +207,11 @@ class QueueListener:
             )
         await self._queue.delete_message(message.id, message.pop_receipt)
 
-    def _decode(self, message: QueueMessage) -> Datum | None:
+    def _decode(self, message: QueueMessage) -> Datum:
         text = str(message.content or "")
-        if not self._options.base64:
-            return Datum(text, "string")
-        try:
-            raw = base64.b64decode("".join(text.split()), validate=True)
-        except binascii.Error:
-            return None
-        try:
-            return Datum(raw.decode(), "string")
-        except UnicodeDecodeError:
-            return Datum(raw, "bytes")
+        if self._options.base64:
+            text = base64.b64decode("".join(text.split()), validate=True).decode()
+        return Datum(text, "string")
 
     @asynccontextmanager
     async def _renewed_lease(self, message: QueueMessage) -> AsyncIterator[None]:

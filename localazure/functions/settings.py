@@ -14,6 +14,8 @@ from typing import Any
 MAX_BATCH_SIZE = 32
 MIN_POLLING_INTERVAL = timedelta(milliseconds=100)
 
+OVERRIDES = "AzureFunctionsJobHost"
+
 _TIME_SPAN = re.compile(
     r"(?:(?P<days>\d+)\.)?(?P<hours>\d{1,2}):(?P<minutes>\d{1,2})(?::(?P<seconds>\d{1,2}(?:\.\d+)?))?"
 )
@@ -54,6 +56,7 @@ class HostJson:
     functions: frozenset[str] | None = None
     """Names of the functions to load; None loads all."""
     log_levels: Mapping[str, str] = field(default_factory=dict)
+    open_telemetry: bool = False
 
 
 def parse_time_span(text: str) -> timedelta:
@@ -71,14 +74,19 @@ def parse_time_span(text: str) -> timedelta:
     return timedelta(**parts)
 
 
-def load_host_json(app_dir: Path) -> HostJson:
+def load_host_json(app_dir: Path, settings: AppSettings | None = None) -> HostJson:
     """Read ``host.json``, which must lie at the root of the app.
+
+    A setting ``AzureFunctionsJobHost__section__name`` stands for a value of the file:
+    https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values.
 
     Raises:
         SettingsError: the file is missing, is no JSON, or a value is out of its range.
     """
     document = _read_json_object(app_dir / "host.json")
     try:
+        for name, value in (settings.below(OVERRIDES) if settings else {}).items():
+            _override(document, name.split("__"), value)
         return _parse_host_json(document)
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"host.json: {error}") from error
@@ -117,11 +125,18 @@ class AppSettings:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self._values = {_canonical(name): value for name, value in environment.items()}
 
     def get(self, name: str) -> str | None:
         """Return the value of a setting, or None when it is missing or empty."""
         return self._values.get(_canonical(name)) or None
+
+    def below(self, section: str) -> dict[str, str]:
+        """Return the settings of a section by their names in it."""
+        prefix = _canonical(section) + "__"
+        found = {name: value for name, value in self._environment.items() if _canonical(name).startswith(prefix)}
+        return {name.replace(":", "__")[len(prefix) :]: value for name, value in found.items()}
 
     def resolve(self, text: str) -> str:
         """Replace each ``%NAME%`` in a binding property by the value of that setting.
@@ -155,6 +170,15 @@ def _read_json_object(path: Path) -> dict[str, Any]:
     return document
 
 
+def _override(document: dict[str, Any], path: list[str], text: str) -> None:
+    """Put a value into a document, whose names are compared without case."""
+    name = next((name for name in document if name.lower() == path[0].lower()), path[0])
+    if len(path) > 1:
+        _override(document.setdefault(name, {}), path[1:], text)
+    else:
+        document[name] = int(text) if text.isdecimal() else text
+
+
 def _parse_host_json(document: dict[str, Any]) -> HostJson:
     if document.get("version") != "2.0":
         raise ValueError('"version" must be "2.0"')
@@ -167,6 +191,7 @@ def _parse_host_json(document: dict[str, Any]) -> HostJson:
         function_timeout=None if timeout == "-1" else parse_time_span(timeout),
         functions=None if allowed is None else frozenset(allowed),
         log_levels=dict(document.get("logging", {}).get("logLevel", {})),
+        open_telemetry=str(document.get("telemetryMode", "")).lower() == "opentelemetry",
     )
 
 

@@ -15,7 +15,7 @@ from localazure.functions.settings import AppSettings
 DEFAULT_CONNECTION = "AzureWebJobsStorage"
 
 # The host's own requests would otherwise be logged as if they were the app's.
-_quiet = logging.getLogger("localazure.functions.storage.http")
+_quiet = logging.getLogger(f"{__name__}.http")
 _quiet.disabled = True
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from azure.storage.queue.aio import QueueClient
 
+from localazure.functions.host_blobs import HostBlobs
 from localazure.functions.invoker import Invoker
 from localazure.functions.model import Binding, Function
 from localazure.functions.outputs import QueueOutputs
@@ -40,9 +42,12 @@ class Wiring:
     settings: AppSettings
     accounts: QueueAccounts
     outputs: QueueOutputs
+    blobs: HostBlobs
+    host_id: str
     queue_lease: int = DEFAULT_LEASE
     functions: dict[str, Function] = field(default_factory=dict)
-    disabled: dict[str, Function] = field(default_factory=dict)
+    disabled: set[str] = field(default_factory=set)
+    """Names of functions that nothing starts but the master key."""
     errors: dict[str, str] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     event_grid: dict[str, Function] = field(default_factory=dict)
@@ -50,19 +55,31 @@ class Wiring:
     timers: dict[str, Timer] = field(default_factory=dict)
 
     def connect(self, functions: Iterable[Function], invoker: Invoker) -> None:
-        """Connect each function, unless host.json leaves it out or a setting disables it."""
+        """Connect each function, unless host.json leaves it out; what starts a disabled one is left out."""
         for function in functions:
             if self.host_json.functions is not None and function.name not in self.host_json.functions:
                 continue
             if self._is_disabled(function):
-                self.disabled[function.name] = function
-                continue
+                self.disabled.add(function.name)
             try:
                 self._connect(function, invoker)
             except (BindingError, MissingConnectionError, RouteError, ScheduleError, UnresolvedSettingError) as error:
                 self.errors[function.name] = str(error)
             else:
                 self.functions[function.name] = function
+
+    def start(self) -> None:
+        """Begin to listen to queues and timers."""
+        for listener in self.listeners:
+            listener.start()
+        for name, timer in self.timers.items():
+            if name not in self.disabled:
+                timer.start()
+
+    async def stop(self) -> None:
+        """Stop listening to queues and timers. What is under way goes on."""
+        await asyncio.gather(*(listener.stop() for listener in self.listeners))
+        await asyncio.gather(*(timer.stop() for timer in self.timers.values()))
 
     def notify(self, queue_url: str) -> None:
         """Wake the listeners of a queue to which this host has added a message."""
@@ -101,13 +118,20 @@ class Wiring:
         trigger = function.trigger
         if trigger.type == "httpTrigger":
             self.routes.append(make_route(function, self.host_json.route_prefix))
+        elif trigger.type == "timerTrigger":
+            self.timers[function.name] = Timer(
+                function,
+                parse_schedule(self.settings.resolve(trigger.text("schedule"))),
+                invoker,
+                self.blobs,
+                self.host_id,
+                run_on_startup=bool(trigger.properties.get("runOnStartup")),
+                use_monitor=trigger.properties.get("useMonitor") is not False,
+            )
+        elif function.name in self.disabled:
+            return
         elif trigger.type == "eventGridTrigger":
             self.event_grid[function.name] = function
-        elif trigger.type == "timerTrigger":
-            schedule = parse_schedule(self.settings.resolve(trigger.text("schedule")))
-            self.timers[function.name] = Timer(
-                function, schedule, invoker, run_on_startup=bool(trigger.properties.get("runOnStartup"))
-            )
         else:
             poison = poison_queue_name(self.queue_name(trigger))
             self.listeners.append(

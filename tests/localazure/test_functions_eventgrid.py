@@ -109,12 +109,62 @@ async def test_other_event_types_are_answered_without_an_invocation(
 
 
 @pytest.mark.parametrize(
-    ("name", "status"), [("", 401), ("functionKey", 401), ("masterKey", 202), ("eventGridKey", 202)]
+    ("name", "status"), [("", 401), ("functionKey", 403), ("masterKey", 202), ("eventGridKey", 202)]
 )
 async def test_webhook_takes_system_and_master_key_only(
     host: FunctionsHost, http: aiohttp.ClientSession, name: str, status: int
 ) -> None:
-    assert (await post(http, host.ready.get(name, "wrong"), [event("x")]))[0] == status
+    query = {"functionName": "on_event", "code": host.ready.get(name, "wrong")}
+    headers = {"aeg-event-type": "Notification"}
+    async with http.post(WEBHOOK, params=query, json=[event("x")], headers=headers) as response:
+        assert response.status == status
+        assert response.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
+
+
+async def test_names_of_query_parameters_are_compared_without_case(http: aiohttp.ClientSession, key: str) -> None:
+    query = {"functionname": "on_event", "CODE": key}
+    async with http.post(WEBHOOK, params=query, json=[event("x")], headers={"aeg-event-type": "Unsubscribe"}) as reply:
+        assert reply.status == 202
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [
+        ("eventgrid.azure.net", "eventgrid.azure.net"),
+        ("eventgrid.azure.us", "eventgrid.azure.us"),
+        ("example.com", "eventgrid.azure.net"),
+    ],
+)
+async def test_handshake_of_the_cloud_events_schema_allows_event_grid_alone(
+    http: aiohttp.ClientSession, key: str, asked: str, allowed: str
+) -> None:
+    query = {"functionName": "on_event", "code": key}
+    async with http.options(WEBHOOK, params=query, headers={"WebHook-Request-Origin": asked}) as response:
+        assert (response.status, response.headers["Webhook-Allowed-Origin"]) == (200, allowed)
+
+
+async def test_handshake_of_the_cloud_events_schema_needs_the_key(http: aiohttp.ClientSession) -> None:
+    async with http.options(WEBHOOK, params={"functionName": "on_event"}) as response:
+        assert response.status == 401
+
+
+async def test_times_in_an_event_are_rewritten(http: aiohttp.ClientSession, key: str, queues: Queues) -> None:
+    times = {
+        "offset": "2026-01-01T10:00:00.1234567+02:00",
+        "utc": "2026-01-01T10:00:00.1230000Z",
+        "local": "2026-01-01T10:00:00.0000000",
+        "text": "2026-01-01",
+    }
+    assert (await post(http, key, [event("t", times=[times])]))[0] == 202
+    (seen,) = await _seen(queues, 1)
+    assert seen["data"]["times"] == [
+        {
+            "offset": "2026-01-01T08:00:00.1234567+00:00",
+            "utc": "2026-01-01T10:00:00.123Z",
+            "local": "2026-01-01T10:00:00",
+            "text": "2026-01-01",
+        }
+    ]
 
 
 async def _seen(queues: Queues, count: int) -> list[Any]:

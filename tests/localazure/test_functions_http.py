@@ -40,7 +40,19 @@ async def test_chunked_body_arrives_empty(http: aiohttp.ClientSession) -> None:
         yield b"not seen"
 
     async with http.post("/api/registries/r/runs/1", data=chunks()) as response:
-        assert (await response.json())["body"] == ""
+        seen = await response.json()
+    assert (seen["body"], seen["headers"]["transfer-encoding"]) == ("", "chunked")
+
+
+@pytest.mark.parametrize(("size", "status"), [(104_857_600, 201), (104_857_601, 500)])
+async def test_body_of_more_than_100_mib_fails_the_request(http: aiohttp.ClientSession, size: int, status: int) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for start in range(0, size, 2**20):
+            yield b"." * min(2**20, size - start)
+
+    headers = {"Content-Length": str(size)}
+    async with http.post("/api/registries/r/runs/1", data=body(), headers=headers) as response:
+        assert response.status == status
 
 
 async def test_caller_s_trace_goes_on_in_the_function(http: aiohttp.ClientSession) -> None:
@@ -128,7 +140,9 @@ async def _get_text(http: aiohttp.ClientSession, path: str) -> str:
         ("/api/secret", "functionKey", 401),
         ("/api/secret", "masterKey", 200),
         ("/admin/host/status", None, 401),
-        ("/admin/host/status", "functionKey", 401),
+        ("/admin/host/status", "wrong", 401),
+        ("/admin/host/status", "functionKey", 403),
+        ("/admin/host/status", "eventGridKey", 403),
         ("/admin/host/status", "masterKey", 200),
     ],
 )
@@ -141,11 +155,21 @@ async def test_key_opens_what_its_level_allows(
     query = {"code": value} if value and place == "query" else {}
     async with http.get(path, headers=headers, params=query) as response:
         assert response.status == status
+        challenged = status == 401 and path.startswith("/admin")
+        assert response.headers.get("WWW-Authenticate") == ("Bearer" if challenged else None)
 
 
-async def test_key_in_header_wins_over_query(host: FunctionsHost, http: aiohttp.ClientSession) -> None:
+async def test_name_of_the_key_parameter_is_compared_without_case(
+    host: FunctionsHost, http: aiohttp.ClientSession
+) -> None:
+    async with http.get("/api/guarded", params={"CODE": host.ready["functionKey"]}) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("header", ["wrong", ""])
+async def test_key_in_header_wins_over_query(host: FunctionsHost, http: aiohttp.ClientSession, header: str) -> None:
     right = host.ready["functionKey"]
-    async with http.get("/api/guarded", headers={"x-functions-key": "wrong"}, params={"code": right}) as response:
+    async with http.get("/api/guarded", headers={"x-functions-key": header}, params={"code": right}) as response:
         assert response.status == 401
     async with http.get("/api/guarded", headers={"x-functions-key": right}, params={"code": "wrong"}) as response:
         assert response.status == 200
@@ -160,10 +184,33 @@ async def test_list_output_becomes_one_message_each_and_wakes_the_listener(
     assert sorted(seen) == ["first", '{"n": 2}']
 
 
-async def test_text_output_that_is_a_json_array_is_split(http: aiohttp.ClientSession, queues: Queues) -> None:
-    async with http.post("/api/send-text", data=b'["one", {"two": 2}]') as response:
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ('["one", {"two": 2}]', ["one", '{\n  "two": 2\n}']),
+        ('{"at": "2026-01-01T10:00:00.0000000Z"}', ['{\n  "at": "2026-01-01T10:00:00Z"\n}']),
+        ("", [""]),
+        ("no JSON", ["no JSON"]),
+    ],
+)
+async def test_text_output_that_is_json_is_split_and_written_anew(
+    http: aiohttp.ClientSession, queues: Queues, text: str, messages: list[str]
+) -> None:
+    async with http.post("/api/send-text", data=text.encode()) as response:
         assert response.status == 202
-    assert sorted(await _bodies(queues, 2)) == ["one", '{"two":2}']
+    assert sorted(await _bodies(queues, len(messages))) == messages
+
+
+async def test_empty_array_sends_nothing(http: aiohttp.ClientSession, queues: Queues) -> None:
+    for text in (b"[]", b"the next"):
+        async with http.post("/api/send-text", data=text) as response:
+            assert response.status == 202
+    assert await _bodies(queues, 1) == ["the next"]
+
+
+async def test_text_output_that_only_looks_like_json_fails_the_invocation(http: aiohttp.ClientSession) -> None:
+    async with http.post("/api/send-text", data=b"{no json}") as response:
+        assert response.status == 500
 
 
 async def test_output_that_is_no_list_of_text_fails_the_invocation(http: aiohttp.ClientSession) -> None:

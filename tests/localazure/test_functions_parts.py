@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from azure.functions.meta import Datum
 
+from localazure.functions.json_net import with_times_rewritten
 from localazure.functions.model import Binding, Function
 from localazure.functions.outputs import encode_message, split_messages
 from localazure.functions.queues import poison_queue_name
@@ -88,6 +89,21 @@ def test_host_json_defaults_are_those_of_azure(tmp_path: Path) -> None:
 def test_host_json_that_is_wrong_names_the_field(tmp_path: Path, document: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_host_json(host_json(tmp_path, document))
+
+
+def test_app_settings_override_host_json(tmp_path: Path) -> None:
+    settings = AppSettings(
+        {
+            "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:07",
+            "AzureFunctionsJobHost__Extensions__Queues__BATCHSIZE": "3",
+            "AzureFunctionsJobHost:telemetryMode": "openTelemetry",
+        }
+    )
+    document = {"version": "2.0", "extensions": {"queues": {"batchSize": 8, "maxDequeueCount": 4}}}
+    loaded = load_host_json(host_json(tmp_path, document), settings)
+    assert loaded.queues.max_polling_interval == timedelta(seconds=7)
+    assert (loaded.queues.batch_size, loaded.queues.max_dequeue_count) == (3, 4)
+    assert loaded.open_telemetry
 
 
 def test_environment_wins_over_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,19 +214,42 @@ def test_empty_prefix_serves_routes_at_the_root() -> None:
     [
         (Datum("text", "string"), ["text"]),
         (Datum('["a", "b"]', "string"), ["a", "b"]),
-        (Datum(' [1, {"x": 2}]', "string"), ["1", '{"x":2}']),
+        (Datum(' [1, {"x": 2}]', "string"), ["1", '{\n  "x": 2\n}']),
+        (Datum("[true, null, 1.0, 1.5, [ ]]", "string"), ["True", "", "1", "1.5", "[]"]),
         (Datum("[not json", "string"), ["[not json"]),
-        (Datum('{"a": [1]}', "string"), ['{"a": [1]}']),
-        (Datum('["a", {"id": 1}]', "json"), ["a", '{"id":1}']),
-        (Datum('{"id": 1}', "json"), ['{"id":1}']),
+        (Datum('{"a": {}}', "string"), ['{\n  "a": {}\n}']),
+        (Datum('{"grüezi": ""}', "string"), ['{\n  "grüezi": ""\n}']),
+        (Datum('["2026-01-31T10:00:00Z"]', "string"), ["01/31/2026 10:00:00"]),
+        (Datum('["a", {"id": 1}]', "json"), ["a", '{\n  "id": 1\n}']),
+        (Datum('["2026-01-31T10:00:00.0Z", "{ }"]', "json"), ["2026-01-31T10:00:00.0Z", "{ }"]),
+        (Datum('{"id": "2026-01-31T10:00:00.0Z"}', "json"), ['{\n  "id": "2026-01-31T10:00:00.0Z"\n}']),
+        (Datum("[]", "string"), []),
         (Datum([], "list"), []),
-        (Datum({"a": 1}, "dict"), ['{"a":1}']),
+        (Datum("", "string"), [""]),
         (Datum(b"\xff", "bytes"), [b"\xff"]),
         (Datum(None, None), []),
     ],
 )
 def test_output_value_is_split_as_the_host_does(datum: Datum, messages: list[str | bytes]) -> None:
     assert split_messages(datum) == messages
+
+
+@pytest.mark.parametrize(
+    ("text", "rewritten"),
+    [
+        ("2026-01-01T10:00:00.1234567+02:00", "2026-01-01T08:00:00.1234567+00:00"),
+        ("2026-01-01T00:30:00+0130", "2025-12-31T23:00:00+00:00"),
+        ("2026-01-01T10:00:00-05", "2026-01-01T15:00:00+00:00"),
+        ("2026-01-01T10:00:00z", "2026-01-01T10:00:00Z"),
+        ("2026-01-01T10:00:00.12345678Z", "2026-01-01T10:00:00.12345678Z"),
+        ("2026-13-01T10:00:00Z", "2026-13-01T10:00:00Z"),
+        ("2026-01-01 10:00:00.0Z", "2026-01-01 10:00:00.0Z"),
+        ("0001-01-01T00:00:00+02:00", "0001-01-01T00:00:00+02:00"),
+        ("at 2026-01-01T10:00:00.0Z", "at 2026-01-01T10:00:00.0Z"),
+    ],
+)
+def test_text_is_rewritten_only_if_it_is_a_time(text: str, rewritten: str) -> None:
+    assert with_times_rewritten({text: [text, 1, None]}) == {text: [rewritten, 1, None]}
 
 
 def test_message_is_encoded_as_host_json_says() -> None:

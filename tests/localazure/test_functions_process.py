@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -15,10 +16,10 @@ import pytest
 from tests.functions_host import ROOT, FunctionsHost, eventually, write_app
 
 HELLO = """
+    import asyncio
     import logging
     import os
     import sys
-    import time
 
     import azure.functions as func
 
@@ -31,8 +32,11 @@ HELLO = """
         return func.HttpResponse(os.environ.get("GREETING", "none"))
 
     @app.route(route="slow")
-    def slow(req: func.HttpRequest) -> func.HttpResponse:
-        time.sleep(1.5)
+    async def slow(req: func.HttpRequest) -> func.HttpResponse:
+        try:
+            await asyncio.sleep(float(req.params.get("seconds", 1.5)))
+        finally:
+            print("slow has ended")
         return func.HttpResponse("late")
 
     @app.route(route="exit")
@@ -56,23 +60,27 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-async def test_app_that_cannot_be_imported_leaves_the_host_in_error(tmp_path: Path) -> None:
+async def test_app_that_cannot_be_imported_leaves_a_running_host_without_functions(tmp_path: Path) -> None:
     app = write_app(tmp_path / "app", HELLO + "\n    import module_that_nobody_has\n")
     with FunctionsHost(app) as host:
         assert host.ready["functions"] == []
-        assert host.ready["state"] == "Error"
         status = await status_of(host)
-        assert status["state"] == "Error"
-        assert "module_that_nobody_has" in status["errors"][0]
-        assert (await get(host, "/api/hello"))[0] == 503
+        assert status["state"] == "Running"
+        assert "errors" not in status
+        assert (await get(host, "/api/hello"))[0] == 404
+        webhook = "/runtime/webhooks/eventgrid?functionName=on_event"
+        assert (await get(host, webhook, host.ready["eventGridKey"]))[0] == 404
         assert "Worker failed to index functions" in host.log
         assert "Traceback" in host.log
+        assert "module_that_nobody_has" in host.ready["errors"][0], "only here, for the developer"
         assert host.stop() == 0
 
 
-async def test_app_that_ends_its_process_at_import_leaves_the_host_in_error(tmp_path: Path) -> None:
-    with FunctionsHost(write_app(tmp_path / "app", "raise SystemExit(1)")) as host:
-        assert "SystemExit" in host.ready["errors"][0]
+def test_app_that_ends_its_process_at_import_ends_the_host(tmp_path: Path) -> None:
+    result = run("--app", str(write_app(tmp_path / "app", "raise SystemExit(1)")), "--port", "0")
+    assert result.returncode == 2
+    assert "ends its process whenever it is imported" in result.stderr
+    assert result.stderr.count("The worker process ended by itself") == 3
 
 
 async def test_function_whose_binding_cannot_be_connected_leaves_the_others(tmp_path: Path) -> None:
@@ -122,19 +130,48 @@ async def test_disabled_function_does_not_answer(tmp_path: Path) -> None:
     with FunctionsHost(write_app(tmp_path / "app", HELLO), {"AzureWebJobs.hello.Disabled": "true"}) as host:
         assert (await get(host, "/api/hello"))[0] == 404
         assert (await status_of(host, "/admin/functions/hello/status"))["isDisabled"] is True
+        assert "hello" not in host.ready["functions"]
 
 
-async def test_function_that_exceeds_its_time_limit_fails(tmp_path: Path) -> None:
-    app = write_app(tmp_path / "app", HELLO, {"functionTimeout": "00:00:00.300"})
+async def test_disabled_function_runs_for_the_master_key_alone(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO.replace("AuthLevel.ANONYMOUS", "AuthLevel.FUNCTION"))
+    with FunctionsHost(app, {"AzureWebJobs.hello.Disabled": "true"}) as host:
+        assert (await get(host, "/api/hello"))[0] == 401
+        assert (await get(host, "/api/hello", host.ready["functionKey"]))[0] == 404
+        assert (await get(host, "/api/hello", host.ready["masterKey"]))[0] == 200
+
+
+async def test_function_that_exceeds_its_time_limit_takes_the_others_of_its_process_with_it(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", HELLO, {"functionTimeout": "00:00:02"})
     with FunctionsHost(app) as host:
-        assert (await get(host, "/api/slow"))[0] == 500
-        assert "Timeout value of 0:00:00.300000 exceeded" in host.log
+        first = asyncio.create_task(get(host, "/api/slow?seconds=30"))
+        await eventually(lambda: host.log.count("Executing (GET /api/slow)") == 1)
+        await get(host, "/api/slow?seconds=1")  # so the second one's limit ends a second after the first one's
+        second = asyncio.create_task(get(host, "/api/slow?seconds=1.5"))
+        assert (await first)[0] == 500
+        assert (await get(host, "/api/hello"))[0] == 200, "a new process serves what comes after"
+        assert not second.done(), "nobody answers it, and nobody says so"
+        assert (await second)[0] == 500
+        assert host.log.count("Timeout value of 0:00:02 exceeded") == 2
+        assert host.log.count("Restarting worker process") == 1
+        assert host.log.count("slow has ended") == 1, "the process was killed, not asked"
 
 
-async def test_function_that_ends_its_process_fails_alone(tmp_path: Path) -> None:
+async def test_function_that_ends_its_process_fails_what_the_process_runs_and_the_host_goes_on(tmp_path: Path) -> None:
     with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
+        other = asyncio.create_task(get(host, "/api/slow?seconds=60"))
+        await eventually(lambda: "Executing (GET /api/slow)" in host.log)
         assert (await get(host, "/api/exit"))[0] == 500
+        assert (await other)[0] == 500
         assert (await get(host, "/api/hello"))[0] == 200
+
+
+async def test_third_end_of_the_worker_ends_the_host(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
+        for _ in range(3):
+            assert (await get(host, "/api/exit"))[0] == 500
+        assert host.wait() == 1
+        assert "Exceeded language worker restart retry count" in host.log
 
 
 async def test_json_logs_carry_the_extras_of_the_app(tmp_path: Path) -> None:
@@ -158,6 +195,38 @@ async def test_log_levels_of_host_json_are_obeyed(tmp_path: Path) -> None:
         await eventually(lambda: "slow" in host.log and "Succeeded" in host.log)
         assert "greeting you" not in host.log
         assert "hello " not in host.log.partition("Event Grid key")[2]
+
+
+async def test_stopping_host_answers_its_requests_and_takes_no_more(tmp_path: Path) -> None:
+    with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
+        running = asyncio.create_task(get(host, "/api/slow?seconds=2"))
+        await eventually(lambda: "Executing (GET /api/slow)" in host.log)
+        host.send_signal(signal.SIGTERM)
+
+        async def refused() -> bool:
+            try:
+                await get(host, "/api/hello")
+            except aiohttp.ClientConnectionError:
+                return True
+            return False
+
+        await eventually(refused)
+        assert not running.done()
+        assert await running == (200, "late")
+        assert host.wait() == 0
+
+
+async def test_request_that_does_not_end_in_time_is_cut_off_without_a_word(tmp_path: Path) -> None:
+    with FunctionsHost(
+        write_app(tmp_path / "app", HELLO), arguments=("--request-grace", "0.5", "--grace", "0.5")
+    ) as host:
+        running = asyncio.create_task(get(host, "/api/slow?seconds=60"))
+        await eventually(lambda: "Executing (GET /api/slow)" in host.log)
+        assert host.stop() == 0
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await running
+        assert "1 invocations did not finish in time" in host.log
+        assert "slow has ended" not in host.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

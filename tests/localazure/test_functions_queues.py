@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
 import json
 import re
 import signal
+import socket
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -67,6 +72,101 @@ async def test_message_that_is_no_base64_goes_to_the_poison_queue_without_an_inv
     queues.add(WORK_QUEUE, '{"plain": "text"}', raw=True)
     assert await eventually(lambda: queues.take(POISON_QUEUE, raw=True)) == ['{"plain": "text"}']
     assert queues.take("seen") == []
+
+
+async def test_message_that_is_no_text_goes_to_the_poison_queue_after_its_attempts_without_an_invocation(
+    host: FunctionsHost, queues: Queues
+) -> None:
+    content = base64.b64encode(b"\xff\x00\xfe").decode()
+    queues.add(WORK_QUEUE, content, raw=True)
+    assert await eventually(lambda: queues.take(POISON_QUEUE, raw=True)) == [content]
+    assert len([line for line in host.log.splitlines() if "Exception while binding" in line]) == 3
+    assert queues.take("seen") == []
+
+
+async def test_message_whose_worker_crashed_is_tried_again_at_once(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    queues.add("crashed-work", json.dumps({"crashes": 1}))
+    with FunctionsHost(SAMPLE_APP, sample_settings | {"SAMPLE_QUEUE": "crashed-work"}):  # the lease is ten minutes
+        (seen,) = await eventually(lambda: queues.take_json("seen"))
+    assert seen["dequeueCount"] == 2
+
+
+async def test_missing_queue_is_told_at_every_poll(sample_settings: dict[str, str]) -> None:
+    with FunctionsHost(SAMPLE_APP, sample_settings | {"SAMPLE_QUEUE": "never-made"}) as running:
+        await eventually(lambda: running.log.count("Cannot poll queue 'never-made'") >= 3)
+
+
+async def test_disabled_function_gets_no_messages_but_runs_by_hand(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    queues.add("disabled-work", "from the queue")
+    settings = sample_settings | {"SAMPLE_QUEUE": "disabled-work", "AzureWebJobs.on_message.Disabled": "true"}
+    with FunctionsHost(SAMPLE_APP, settings) as running:
+        await call(running, "/admin/functions/on_message", {"input": "by hand"})
+        (seen,) = await eventually(lambda: queues.take_json("seen"))
+        assert seen["body"] == "by hand"
+    assert queues.count("disabled-work") == 1
+
+
+async def test_drained_host_takes_no_more_messages_but_ends_what_it_runs(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    queues.add("drained-work", json.dumps({"seconds": 1}))
+    with FunctionsHost(SAMPLE_APP, sample_settings | {"SAMPLE_QUEUE": "drained-work"}) as running:
+        await eventually(lambda: "Executing (queue 'drained-work'" in running.log)
+        assert (await drain_status(running))["state"] == "Disabled"
+        await call(running, "/admin/host/drain")
+        assert (await drain_status(running))["state"] == "InProgress"
+        queues.add("drained-work", "too late")
+        await eventually(lambda: queues.take("seen"))
+
+        async def completed() -> bool:
+            return bool((await drain_status(running))["state"] == "Completed")
+
+        await eventually(completed)
+        async with aiohttp.ClientSession(running.url) as session, session.get("/api/text") as response:
+            assert response.status == 200, "HTTP is still served"
+    assert queues.take("drained-work") == ["too late"]
+
+
+async def test_stopping_host_reads_queues_as_long_as_a_request_runs(
+    sample_settings: dict[str, str], queues: Queues
+) -> None:
+    with FunctionsHost(SAMPLE_APP, sample_settings | {"SAMPLE_QUEUE": "late-work"}) as running:
+        async with aiohttp.ClientSession(running.url) as session:
+            lingering = asyncio.create_task(session.get("/api/linger", params={"seconds": "3"}))
+            await eventually(lambda: "lingering" in running.log)
+            running.send_signal(signal.SIGTERM)
+            await eventually(lambda: not accepts(running.url))
+            queues.add("late-work", "after the signal")
+            (seen,) = await eventually(lambda: queues.take_json("seen"))
+            assert (await lingering).status == 200
+        assert seen["body"] == "after the signal"
+        assert running.wait() == 0
+
+
+async def call(host: FunctionsHost, path: str, body: Any = None) -> None:
+    """Call the host's own API, which accepts it."""
+    headers = {"x-functions-key": host.ready["masterKey"]}
+    async with aiohttp.ClientSession(host.url) as session, session.post(path, json=body, headers=headers) as response:
+        assert response.status == 202
+
+
+async def drain_status(host: FunctionsHost) -> Any:
+    headers = {"x-functions-key": host.ready["masterKey"]}
+    path = "/admin/host/drain/status"
+    async with aiohttp.ClientSession(host.url) as session, session.get(path, headers=headers) as response:
+        return await response.json()
+
+
+def accepts(url: str) -> bool:
+    """Tell whether anybody listens at a URL's port."""
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=1).close()
+        return True
+    return False
 
 
 async def test_message_dequeued_too_often_goes_to_the_poison_queue_without_an_invocation(
