@@ -252,6 +252,7 @@ def _apart(failed: dict[str, GroundswellError], part: str, name: str) -> Iterato
         log.error(f"{part} fails", **{part: name}, reason=error)
 
 
+@telemetry.traced("queues_watched")
 async def watch(services: Services) -> None:
     """Measure what there is while nothing happens, and look whether every part of the fleet works.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shared import policy as policies
 from shared import settings as all_settings
+from shared import telemetry
 from shared.arm import Arm
 from shared.cache import Cache
 from shared.clients import Clients
@@ -85,5 +86,6 @@ def current() -> Services:
     """
     global _current
     if _current is None:
-        _current = Services(all_settings.load())
+        with telemetry.preparing("settings"):
+            _current = Services(all_settings.load())
     return _current

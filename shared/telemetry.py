@@ -105,6 +105,17 @@ def handling(name: str, message: Traced, **attributes: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def preparing(name: str) -> Iterator[None]:
+    """Do what comes before an invocation's own span. If it fails there will be none: one of this name stands for it."""
+    try:
+        yield
+    except Exception as error:
+        with _tracer.start_as_current_span(name, kind=SpanKind.CONSUMER):
+            failed(error)
+        raise
+
+
 def note(**attributes: Any) -> None:
     """Add attributes to the current span. Nothing that must not be logged may get here."""
     trace.get_current_span().set_attributes(_attributes(attributes))

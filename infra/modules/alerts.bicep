@@ -21,7 +21,7 @@ var rules = [
   {
     name: 'poison-queue'
     title: 'Messages were set aside'
-    text: 'A poison queue is not empty: rebuilds wait for somebody. Mend the cause, then POST /api/rebuilds/replay.'
+    text: 'A poison queue is not empty: rebuilds wait for somebody. Mend the cause, then POST /api/rebuilds/replay. Time-outs and crashes of queue functions show here alone.'
     severity: 1
     query: 'customMetrics | where name == "groundswell.queue.messages" | extend queue = tostring(customDimensions.queue) | where queue endswith "-poison" | project timestamp, queue, messages = valueMax'
     column: 'messages'
@@ -80,7 +80,8 @@ var rules = [
     title: 'Functions fail'
     text: 'Invocations end with errors. A broken policy or setting fails every one of them, with a sentence that names it.'
     severity: 2
-    query: 'requests | where success == false | project timestamp, operation = operation_Name, failures = itemCount'
+    // 4xx is the caller's mistake. The host writes no request for a queue message; the app does.
+    query: 'requests | where success == false and resultCode !startswith "4" | project timestamp, operation = operation_Name, failures = itemCount'
     column: 'failures'
     aggregation: 'Total'
     dimension: 'operation'

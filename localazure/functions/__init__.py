@@ -1,9 +1,9 @@
 """A local Azure Functions host for Python v2 apps.
 
 The host loads any app directory that has a ``function_app.py``, serves its HTTP and Event Grid triggers, listens to its
-queues, fires its timers and sends its queue outputs, with the failure behaviour of the Functions host in Azure. It runs
-the app through the official worker package where that exists (``azure-functions-runtime``, Python 3.13 and later) and
-through ``azure.functions`` below.
+queues, fires its timers and sends its queue outputs, with the failure behaviour of the Functions host in Azure. The app
+runs in a process of its own: in the official worker package where that exists (``azure-functions-runtime``, Python 3.13
+and later), on ``azure.functions`` alone below.
 
     python -m localazure.functions --app DIR [--port 7071] [--settings FILE] [--ready-file FILE]
 
@@ -11,6 +11,5 @@ Settings come from the environment and then from ``local.settings.json``; a vari
 Azure Functions Core Tools. Unlike Core Tools, and like Azure, the host demands keys: it prints those that it made up,
 or takes them from ``--master-key``, ``--function-key`` and ``--event-grid-key``.
 
-Where it differs from Azure: the queue lease may be shortened with ``--queue-lease``; timer status is kept in memory;
-only HTTP, Event Grid, queue and timer bindings exist, and a function with any other binding is reported in error.
+README.md says what is the same as in Azure, what differs and why.
 """

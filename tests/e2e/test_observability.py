@@ -91,6 +91,10 @@ async def test_outcomes_are_counted_and_no_secret_is_told(insights: Insights, co
     await run_now(company, "queues_watched")
     await counted("queue.messages", queue="rebuild-requests-poison")
     await counted("push.age")
+    # The host begins no trace for a timer: what its run asks of storage is in one all the same.
+    ((watched, _), *_) = await eventually(lambda: insights.spans("queues_watched"))
+    looks = await eventually(lambda: insights.spans("QueueClient.get_queue_properties"))
+    assert watched in [trace for trace, _ in looks]
 
     started = await company.api("POST", f"/registries/{TEAM}/runs", {"baseImage": IMAGE})
     assert started.status == 202, started.text

@@ -456,11 +456,21 @@ def test_deliveries_that_fail_are_heard_of_for_every_topic_and_for_ours_alone(ca
     assert heard == dict.fromkeys(ours, wanted)
 
 
-def test_alert_on_silence_says_nothing_of_a_deployment_that_is_new() -> None:
-    (alert,) = [
-        one for one in made("main-default", "Microsoft.Insights/scheduledQueryRules") if one["name"].endswith("-silent")
-    ]
+def query_rule(name: str) -> dict[str, Any]:
+    """Return the one criterion of an alert rule over telemetry."""
+    rules = made("main-default", "Microsoft.Insights/scheduledQueryRules")
+    (alert,) = [one for one in rules if one["name"].endswith(f"-{name}")]
     (criterion,) = alert["properties"]["criteria"]["allOf"]
+    return dict(criterion)
+
+
+def test_alert_on_failing_functions_leaves_out_what_callers_did_wrong() -> None:
+    # The exporters call an answer 4xx a failed request, too.
+    assert 'success == false and resultCode !startswith "4"' in query_rule("function-failures")["query"]
+
+
+def test_alert_on_silence_says_nothing_of_a_deployment_that_is_new() -> None:
+    criterion = query_rule("silent")
     # Rows raise it, and a table without a line gives none until the deployment is a day old.
     assert (criterion["operator"], criterion["threshold"]) == ("GreaterThan", 0)
     assert re.search(r"last < ago\(1h\) or \(isnull\(last\) and now\(\) > datetime\(.*CreationDate.* \+ 1d\)",

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from shared import telemetry
-from shared.errors import NotPermitted
+from shared import services, telemetry
+from shared.errors import ConfigurationError, NotPermitted
 from shared.messages import Cause, FanOut, RebuildRequest, RunCheck, decode
 from tests.builders import registry_id
 
@@ -173,3 +173,15 @@ def test_part_that_fails_is_counted_by_its_name() -> None:
         for metric in scope.metrics
     }
     assert counted["groundswell.parts.failed"] == [{"part": "subscription", "name": "aaaa", "error": "NotPermitted"}]
+
+
+def test_invocation_that_its_settings_forbid_counts_as_a_failed_request(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_current", None)
+    monkeypatch.setenv("GROUNDSWELL_SUBSCRIPTIONS", "not an id")
+    with pytest.raises(ConfigurationError, match="GROUNDSWELL_SUBSCRIPTIONS"):
+        services.current()
+    (span,) = spans.get_finished_spans()
+    assert (span.name, span.kind, span.status.status_code) == ("settings", SpanKind.CONSUMER, StatusCode.ERROR)
+    assert "GROUNDSWELL_SUBSCRIPTIONS" in str(span.status.description)
