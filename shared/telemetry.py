@@ -83,7 +83,7 @@ def current() -> dict[str, str]:
 
 
 def traced(name: str) -> Callable[[_Function], _Function]:
-    """Let a function work in a span of the trace in which the host started its invocation."""
+    """Let a function work in a span of the invocation's trace, or of a new one: timers have none."""
     # Made anew for each call, though it looks as if it were made once.
     decorate: Callable[[_Function], _Function] = _tracer.start_as_current_span(name, record_exception=False)
     return decorate
@@ -91,7 +91,7 @@ def traced(name: str) -> Callable[[_Function], _Function]:
 
 @contextmanager
 def handling(name: str, message: Traced, **attributes: Any) -> Iterator[None]:
-    """Do something in a span of the trace that a message carries, linked to the host's own for the invocation."""
+    """Do something in a span of the trace that a message carries; linked to the invocation's own, if it has one."""
     invocation = trace.get_current_span().get_span_context()
     carried = message.trace()
     with _tracer.start_as_current_span(

@@ -197,6 +197,22 @@ async def test_log_levels_of_host_json_are_obeyed(tmp_path: Path) -> None:
         assert "hello " not in host.log.partition("Event Grid key")[2]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_app_ends_with_its_host_however_that_ends(tmp_path: Path, number: signal.Signals) -> None:
+    source = HELLO.replace('os.environ.get("GREETING", "none")', "str(os.getpid())")
+    with FunctionsHost(write_app(tmp_path / "app", source)) as host:
+        worker = (await get(host, "/api/hello"))[1]
+        assert int(worker) != host.pid
+        host.send_signal(number)
+        host.wait()
+
+        def gone() -> bool:
+            listed = subprocess.run(["ps", "-o", "stat=", "-p", worker], capture_output=True, text=True, check=False)
+            return listed.stdout.strip()[:1] in ("", "Z")
+
+        await eventually(gone)
+
+
 async def test_stopping_host_answers_its_requests_and_takes_no_more(tmp_path: Path) -> None:
     with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
         running = asyncio.create_task(get(host, "/api/slow?seconds=2"))
