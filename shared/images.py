@@ -100,7 +100,7 @@ def parse(text: str, *, registry: str = "", login_servers: tuple[str, ...] = (),
         if at and not is_digest(digest):
             raise ValueError("the digest is malformed")
     except ValueError as error:
-        raise InvalidInput(f"{quoted(text)} is not a base image ({error}): {_WRITE}.", field) from None
+        raise InvalidInput(f"{quoted(text, 500)} is not a base image ({error}): {_WRITE}.", field) from None
     return BaseImage(pattern.repository, pattern.tag, digest)
 
 
@@ -123,7 +123,7 @@ def parse_pattern(text: str, *, registry: str = "", any_repository: bool = False
             raise ValueError("no image can ever have such a tag")
     except ValueError as error:
         raise ValueError(
-            f"{quoted(text)} is not repository:tag (the tag may be a glob such as 15-*): {error}"
+            f"{quoted(text, 500)} is not repository:tag (the tag may be a glob such as 15-*): {error}"
         ) from None
     return pattern
 

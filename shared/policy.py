@@ -343,7 +343,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _task_file(folder: Path, task: TaskPolicy, field: str) -> str:
-    name = quoted(task.file)
+    name = quoted(task.file, 500)
     try:
         path = (folder / task.file).resolve()
         if not path.is_relative_to(folder.resolve()):
