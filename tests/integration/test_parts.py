@@ -214,7 +214,7 @@ async def test_base_registry_whose_subscription_fails_leaves_runs_states_and_req
 async def test_nothing_is_queued_and_the_caller_is_told_when_no_subscription_can_be_read(world: World) -> None:
     world.fault(method="GET", path=LISTS, status=503, times=-1)
     with pytest.raises(TemporaryError, match="No subscription could be read"):
-        await operations.start_fleet(world.services, b"")
+        await operations.start_fleet(world.services, b'{"all": true}')
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
