@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +15,9 @@ from demo.world import World
 
 ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
 APP = "groundswell"
+
+# Resource Manager allows a principal 25 reads a second, and a look reads the runs of each registry.
+_LIST_SECONDS = 2.0
 
 
 class Watch:
@@ -36,6 +40,8 @@ class Watch:
         self.runs: dict[str, dict[str, Any]] = {}
         self.others: dict[str, dict[str, dict[str, Any]]] = {}
         self._log_offset = 0
+        self._registries: list[str] = []
+        self._listed = -_LIST_SECONDS
 
     async def look(self) -> None:
         """Read everything once and print what is old enough to be in order."""
@@ -80,12 +86,15 @@ class Watch:
             self._show(words.delivery(attempt))
 
     async def _read_runs(self) -> None:
-        for registry in await self._world.cloud.registries():
-            try:
+        try:
+            if time.monotonic() >= self._listed + _LIST_SECONDS:
+                self._registries, self._listed = await self._world.cloud.registries(), time.monotonic()
+            for registry in self._registries:
                 await self._read_runs_of(registry)
-            except Refused as error:
-                if error.status != 404:
-                    raise  # 404: it was deleted meanwhile
+        except Refused as error:
+            # A registry was deleted meanwhile, or everybody reads a lot: the next look sees what this one missed.
+            if error.status not in (404, 429):
+                raise
 
     async def _read_runs_of(self, registry: str) -> None:
         name = registry.rpartition("/")[2]
