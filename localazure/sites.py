@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SITE = "Microsoft.Web/sites"
 FUNCTION = "Microsoft.Web/sites/functions"
 _RUNTIME = {"name": "python", "version": "3.13"}
+# What aiohttp would add of its own: a type, for one, says that there is a body.
+_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _HOP_BY_HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length",
                          "content-encoding", "proxy-authorization", "proxy-authenticate"))  # fmt: skip
 
@@ -152,7 +154,7 @@ class Sites:
         try:
             async with self._session.request(
                 request.method, URL(url, encoded=True), headers=headers, data=await request.read(),
-                allow_redirects=False,
+                allow_redirects=False, skip_auto_headers=_ADDED,
             ) as answer:  # fmt: skip
                 kept = [(n, v) for n, v in answer.headers.items()
                         if n.lower() not in _HOP_BY_HOP - {"content-encoding"}]  # fmt: skip

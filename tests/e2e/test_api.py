@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.conftest import SUBSCRIPTION
-from tests.e2e.company import Company
+from tests.e2e.company import SITE, Company
 from tests.integration.world import BASE, GROUP, IMAGE, OPTED_IN, TASKS, TEAM, registry_id, task_id
 
 
@@ -205,3 +205,12 @@ async def test_api_wants_its_key(company: Company) -> None:
     for method, path in (("POST", "/runs"), ("GET", f"/registries/{TEAM}"), ("POST", f"/registries/{TEAM}/runs")):
         reply = await company.world.owner.request(method, f"{company.host.url}/api{path}")
         assert reply.status == 401
+
+
+async def test_request_without_a_body_is_taken_at_the_apps_own_address_too(company: Company) -> None:
+    app = (await company.world.owner.arm("GET", SITE, api_version="2024-04-01")).body["properties"]["defaultHostName"]
+    headers = {"x-functions-key": company.host.ready["functionKey"]}
+    reply = await company.world.owner.request(
+        "POST", f"https://{app}/api/rebuilds/replay", headers=headers, skip_auto_headers=["Content-Type"]
+    )
+    assert (reply.status, reply.body) == (200, {"replayed": 0, "kept": 0})
