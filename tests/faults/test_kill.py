@@ -131,4 +131,4 @@ async def replay(world: World, host: FunctionsHost) -> None:
         reply = await world.owner.request(
             "POST", f"{host.url}/api/rebuilds/replay", headers=headers, skip_auto_headers=("Content-Type",)
         )
-        assert reply.status == 200, reply.text
+        assert reply.status == 202, reply.text
