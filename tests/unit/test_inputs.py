@@ -40,7 +40,6 @@ def test_body_is_read() -> None:
         (b'{"task": NaN}', "task", "task"),
         (b'{"task": null}', "task", "task"),
         (b'{"task": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "nested too deeply", ""),
-        (b'{"x": ' + b'{"x": ' * 9000 + b"1" + b"}" * 9001, "nested too deeply", ""),
         (b'{"task": "' + b"x" * 51 + b'"}', "task", "task"),
         (b'{"' + b"x" * 1_000_000 + b'": 1}', "The body has 1000007 bytes: send at most 65536", ""),
         (b'{"' + b"x" * 60_000 + b'": 1}', "Extra inputs", "xxx"),

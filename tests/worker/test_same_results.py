@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -201,12 +201,21 @@ def sides(environment: dict[str, str], settings_file: Path) -> Iterator[dict[str
 HAPPENS_ONCE = {
     r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)": "time",
     r"fleet-[0-9a-f-]{36}": "fleet-uuid",
+    r"request_id=[0-9a-f-]{36}": "request_id=uuid",
     r'("runId": "|/runs/|run_id=)c\w+': r"\1run",
 }
 
 
+def compact(message: bytes) -> bytes:
+    """Undo what the host does to JSON in an output: it writes it anew."""
+    try:
+        return json.dumps(json.loads(message), separators=(",", ":"), ensure_ascii=False).encode()
+    except ValueError:
+        return message
+
+
 def normalized(outcome: Outcome) -> str:
-    text = repr(outcome)
+    text = repr(replace(outcome, messages=tuple(map(compact, outcome.messages))))
     for pattern, replacement in HAPPENS_ONCE.items():
         text = re.sub(pattern, replacement, text)
     return text
@@ -270,16 +279,13 @@ FAN_OUTS = [
     fanned_out(OLDER, "reason=older-than-what-was-pushed-since"),
     fanned_out(WHOLE_FLEET, '"cause":"manual"'),
     fanned_out('{"ü": 1}'.encode(), "message set aside"),
-    fanned_out(b"\xff\x00", r"messages=(b'\xff\x00',)"),
 ]
 MISSING = json.dumps(rebuild_request("goneregistry")).encode()
 MESSAGES: list[tuple[Case, str]] = [
     (lambda s: s.message("rebuild_requested", "rebuild-requests", MISSING), "decision=skipped"),
     (lambda s: s.message("rebuild_requested", "rebuild-requests", '{"ü": 1}'.encode()), "message set aside"),
-    (lambda s: s.message("rebuild_requested", "rebuild-requests", b"\xff\x00"), r"messages=(b'\xff\x00',)"),
     (lambda s: s.message("rebuild_requested", "rebuild-requests", b""), "messages=(b'',)"),
-    (lambda s: s.message("run_followed", "run-checks", json.dumps(run_check()).encode()), "run lost"),
-    (lambda s: s.message("run_followed", "run-checks", b"\xff"), r"messages=(b'\xff',)"),
+    (lambda s: s.message("run_followed", "run-checks", json.dumps(run_check()).encode()), "run went with its registry"),
 ]
 
 
