@@ -11,8 +11,6 @@ from shared.redaction import redacted
 
 # Colours and cursor movements of terminals.
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-
-
 # A credential has to be seen whole to be known.
 _AHEAD = 2000
 

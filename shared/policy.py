@@ -268,11 +268,6 @@ def broken_task(task: TaskPolicy) -> TemporaryError:
     return TemporaryError(f"Task {task.name} waits until its file is mended: {task.problem}")
 
 
-def is_safe_value(value: str) -> bool:
-    """Tell whether a value may be spliced into a task's command line."""
-    return not refusal(value)
-
-
 def select(policy: Policy, task: TaskPolicy, name: str, tags: Mapping[str, str]) -> Selection:
     """Decide whether a registry gets a task."""
     return Selection.IS_BASE if name.lower() == policy.base_name.lower() else task.registries.select(tags)

@@ -7,7 +7,6 @@ from shared.errors import GroundswellError, InvalidInput, PermanentError, Tempor
 from shared.logs import Log
 from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, RebuildRequest, RunCheck, decode
 from shared.pacing import OutOfBudget
-from shared.redaction import redacted
 from shared.services import Services
 
 log = Log("work")
@@ -68,7 +67,7 @@ async def rebuild_requested(services: Services, body: bytes) -> None:
             write("rebuild put back", delay=round(delay, 1), reason=error, **fields)
         except Exception as error:
             # The host tries again and sets the message aside in the end: the reason must be on record by then.
-            name, reason = fields["registry"], redacted(f"{type(error).__name__}: {error}")
+            name, reason = fields["registry"], f"{type(error).__name__}: {error}"
             await services.ledger.request(name, request, "failed", reason, services.now())
             raise
 

@@ -32,6 +32,7 @@ REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
 REPOSITORY_WRITER = "2a1e307c-b015-4ebd-883e-5b7698a07328"
 ABAC = {"roleAssignmentMode": "AbacRepositoryPermissions"}
 LOGIN_SERVER = f"{BASE}.azurecr.io"
+ALL_READY = dict.fromkeys(("identity", "task", "grant", "credential", "network", "values"), True)
 
 
 async def target(world: World, team: str = TEAM) -> Target:
@@ -92,14 +93,7 @@ async def test_onboarding_twice_writes_nothing_the_second_time(world: World, ide
     assert applied.writes == ()
     # Not even listDetails, which Resource Manager counts as a write.
     assert [call for call in world.app_calls(before) if not call.startswith("GET")] == []
-    assert await ready(world) == {
-        "identity": True,
-        "task": True,
-        "grant": True,
-        "credential": True,
-        "network": True,
-        "values": True,
-    }
+    assert await ready(world) == ALL_READY
 
 
 @pytest.mark.parametrize(
@@ -269,14 +263,7 @@ async def test_registry_in_another_group_and_subscription_is_onboarded(world: Wo
     await world.reconnect(GROUNDSWELL_SUBSCRIPTIONS=f"{SUBSCRIPTION.rpartition('/')[2]}, {other}")
     applied = await ensure(world.services, await target(world, "faraway"))
     assert applied.task_id.startswith(group)
-    assert await ready(world, "faraway") == {
-        "identity": True,
-        "task": True,
-        "grant": True,
-        "credential": True,
-        "network": True,
-        "values": True,
-    }
+    assert await ready(world, "faraway") == ALL_READY
 
 
 async def test_teams_tags_point_the_task_at_their_own_repository(world: World) -> None:
