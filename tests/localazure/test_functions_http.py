@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -108,12 +109,16 @@ async def test_missing_response_answers_500(http: aiohttp.ClientSession) -> None
         assert response.status == 500
 
 
-async def test_blocked_app_does_not_block_the_host(host: FunctionsHost, http: aiohttp.ClientSession) -> None:
-    blocked = asyncio.create_task(_get_text(http, "/api/block?seconds=1"))
+async def test_blocked_app_does_not_block_the_host(
+    host: FunctionsHost, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    released = tmp_path / "released"
+    blocked = asyncio.create_task(_get_text(http, f"/api/block?until={released}"))
     await eventually(lambda: "Executing (GET /api/block" in host.log)
     async with http.get("/admin/host/ping") as response:
         assert response.status == 200
     assert not blocked.done()
+    released.touch()
     assert await blocked == "done"
 
 

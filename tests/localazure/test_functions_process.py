@@ -34,7 +34,11 @@ HELLO = """
     @app.route(route="slow")
     async def slow(req: func.HttpRequest) -> func.HttpResponse:
         try:
-            await asyncio.sleep(float(req.params.get("seconds", 1.5)))
+            if until := req.params.get("until"):
+                while not os.path.exists(until):
+                    await asyncio.sleep(0.05)
+            else:
+                await asyncio.sleep(float(req.params.get("seconds", 1.5)))
         finally:
             print("slow has ended")
         return func.HttpResponse("late")
@@ -142,17 +146,17 @@ async def test_disabled_function_runs_for_the_master_key_alone(tmp_path: Path) -
 
 
 async def test_function_that_exceeds_its_time_limit_takes_the_others_of_its_process_with_it(tmp_path: Path) -> None:
-    app = write_app(tmp_path / "app", HELLO, {"functionTimeout": "00:00:02"})
+    app = write_app(tmp_path / "app", HELLO, {"functionTimeout": "00:00:05"})
     with FunctionsHost(app) as host:
         first = asyncio.create_task(get(host, "/api/slow?seconds=30"))
         await eventually(lambda: host.log.count("Executing (GET /api/slow)") == 1)
-        await get(host, "/api/slow?seconds=1")  # so the second one's limit ends a second after the first one's
-        second = asyncio.create_task(get(host, "/api/slow?seconds=1.5"))
+        await get(host, "/api/slow?seconds=4")  # so the second one's limit ends four seconds after the first one's
+        second = asyncio.create_task(get(host, "/api/slow?seconds=4.5"))
         assert (await first)[0] == 500
         assert (await get(host, "/api/hello"))[0] == 200, "a new process serves what comes after"
         assert not second.done(), "nobody answers it, and nobody says so"
         assert (await second)[0] == 500
-        assert host.log.count("Timeout value of 0:00:02 exceeded") == 2
+        assert host.log.count("Timeout value of 0:00:05 exceeded") == 2
         assert host.log.count("Restarting worker process") == 1
         assert host.log.count("slow has ended") == 1, "the process was killed, not asked"
 
@@ -214,8 +218,9 @@ async def test_app_ends_with_its_host_however_that_ends(tmp_path: Path, number: 
 
 
 async def test_stopping_host_answers_its_requests_and_takes_no_more(tmp_path: Path) -> None:
+    released = tmp_path / "released"
     with FunctionsHost(write_app(tmp_path / "app", HELLO)) as host:
-        running = asyncio.create_task(get(host, "/api/slow?seconds=2"))
+        running = asyncio.create_task(get(host, f"/api/slow?until={released}"))
         await eventually(lambda: "Executing (GET /api/slow)" in host.log)
         host.send_signal(signal.SIGTERM)
 
@@ -228,6 +233,7 @@ async def test_stopping_host_answers_its_requests_and_takes_no_more(tmp_path: Pa
 
         await eventually(refused)
         assert not running.done()
+        released.touch()
         assert await running == (200, "late")
         assert host.wait() == 0
 

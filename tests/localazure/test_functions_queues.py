@@ -229,10 +229,10 @@ async def test_output_of_the_same_host_is_received_without_waiting_for_the_next_
     }
     app = write_app(tmp_path / "app", source, slow_polling)
     with FunctionsHost(app, {"Work": azurite.connection_string}) as running:
-        await eventually(lambda: re.search(r"next poll in ([3-9]|\d\d)", running.log))
+        await eventually(lambda: re.search(r"next poll in ([6-9]|\d\d)", running.log))
         async with aiohttp.ClientSession() as session, session.get(f"{running.url}/api/send") as response:
             assert response.status == 200
-        await eventually(lambda: "Executing (queue 'woken-work'" in running.log, seconds=1.5)
+        await eventually(lambda: "Executing (queue 'woken-work'" in running.log, seconds=5)
 
 
 async def test_lease_is_renewed_while_the_function_runs(host: FunctionsHost, queues: Queues) -> None:

@@ -90,7 +90,8 @@ def send_too_much(req: func.HttpRequest, messages: func.Out[List[str]]) -> func.
 
 @app.route(route="block")
 async def block(req: func.HttpRequest) -> func.HttpResponse:
-    time.sleep(float(req.params["seconds"]))  # noqa: ASYNC251  the mistake that the host must survive
+    while not os.path.exists(req.params["until"]):
+        time.sleep(0.05)  # noqa: ASYNC251  the mistake that the host must survive
     return func.HttpResponse("done")
 
 
