@@ -11,7 +11,7 @@ JOBS ?= 4
 ARGS ?=
 
 PY := $(VENV)/bin/python
-STAGE := scripts/stage
+STAGE := dev/checks/stage
 UV_VERSION := 0.13.9
 # The compiler that infra/snapshots was made with.
 BICEP_VERSION := 0.49.2
@@ -35,15 +35,15 @@ help: ## Show this list
 
 .PHONY: demo
 demo: setup ## Play the whole scenario on a local Azure, with a timeline
-	@$(PY) -m demo
+	@$(PY) -m dev.demo
 
 .PHONY: up
 up: setup ## Start everything and leave it running to play with (Ctrl-C ends it)
-	@$(PY) -m demo up $(ARGS)
+	@$(PY) -m dev.demo up $(ARGS)
 
 .PHONY: azure
 azure: setup ## Start the local Azure alone and print its environment (Ctrl-C ends it)
-	@$(PY) -m localazure
+	@$(PY) -m dev.localazure
 
 # What `UseDevelopmentStorage=true` means, on its usual ports. The storage SDKs of the app and of the Functions host are
 # newer than Azurite: https://github.com/Azure/Azurite#skip-api-version-check
@@ -55,11 +55,11 @@ storage: $(NODE_PACKAGES) ## Start Azurite alone, for `func start`; it forgets e
 
 .PHONY: package
 package: $(PYTHON_PACKAGES) ## Make the deployment package, dist/groundswell.zip, and say what is in it
-	@$(PY) scripts/package.py $(ARGS)
+	@$(PY) dev/checks/package.py $(ARGS)
 
 .PHONY: smoke
 smoke: ## Try a deployment in Azure with a throw-away registry (ARGS=--help tells more; ARGS=--yes does it)
-	@scripts/smoke $(ARGS)
+	@infra/smoke $(ARGS)
 
 ## Working on it
 
@@ -77,7 +77,7 @@ soak: setup ## Run the tests under faults for long (SCRIPTS=500 KILLS=50 SEED=1)
 # the app does, and skopeo is Debian's. Where skopeo cannot be installed, its rows say so.
 .PHONY: conformance skopeo
 conformance: setup $(CLIENTS) skopeo ## Run the real Azure CLI and container clients against the local Azure
-	@$(PY) -m conformance $(ARGS)
+	@$(PY) -m dev.conformance $(ARGS)
 
 skopeo:
 	@command -v skopeo >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || \
@@ -88,7 +88,7 @@ skopeo:
 N ?=
 .PHONY: bench
 bench: setup ## Measure fan-out, onboarding and cold start beside what bounds them (N= sizes of the fleets)
-	@$(PY) -m bench $(N) $(ARGS)
+	@$(PY) -m dev.bench $(N) $(ARGS)
 
 .PHONY: check check-format check-lint check-types check-imports check-requirements check-infra check-shell check-workflows
 check: check-format check-lint check-types check-imports check-requirements check-infra check-shell check-workflows ## Run every static check
@@ -106,24 +106,24 @@ check-imports: $(PYTHON_PACKAGES)
 	@$(STAGE) "import contracts" $(VENV)/bin/lint-imports --no-cache
 
 check-requirements: $(PYTHON_PACKAGES)
-	@$(STAGE) "requirements" $(PY) scripts/check_requirements.py
+	@$(STAGE) "requirements" $(PY) dev/checks/check_requirements.py
 
 # What infra/ makes, against the code, the documents and what Azure takes; and whether the compiler still says so, where
 # there is one. No subscription is needed.
 check-infra: $(PYTHON_PACKAGES)
-	@$(STAGE) "infra" $(PY) -m pytest tests/unit/test_infra.py --quiet --no-cov -p no:cacheprovider
-	@if command -v bicep >/dev/null; then $(STAGE) "infra, as the Bicep compiler sees it" $(PY) -m scripts.snapshots validate; \
-	    else $(PY) -m scripts.snapshots validate; fi
+	@$(STAGE) "infra" $(PY) -m pytest tests/infra/test_infra.py --quiet --no-cov -p no:cacheprovider
+	@if command -v bicep >/dev/null; then $(STAGE) "infra, as the Bicep compiler sees it" $(PY) -m dev.checks.snapshots validate; \
+	    else $(PY) -m dev.checks.snapshots validate; fi
 
 .PHONY: infra-snapshots bicep-version
 infra-snapshots: $(PYTHON_PACKAGES) ## Evaluate infra/ anew into infra/snapshots, after a change there (needs bicep)
-	@$(STAGE) "snapshots of infra" $(PY) -m scripts.snapshots renew
+	@$(STAGE) "snapshots of infra" $(PY) -m dev.checks.snapshots renew
 
 bicep-version:
 	@echo $(BICEP_VERSION)
 
 check-shell: $(PYTHON_PACKAGES)
-	@$(STAGE) "shell scripts" $(VENV)/bin/shellcheck .ci/run infra/hooks/*.sh scripts/find-python scripts/smoke scripts/stage
+	@$(STAGE) "shell scripts" $(VENV)/bin/shellcheck .ci/run infra/hooks/*.sh dev/checks/find-python infra/smoke dev/checks/stage
 
 check-workflows: $(PYTHON_PACKAGES)
 	@$(STAGE) "workflows" $(VENV)/bin/zizmor --offline --quiet --persona auditor .github
@@ -133,7 +133,7 @@ check-workflows: $(PYTHON_PACKAGES)
 # checkov and azure-functions-doctor, beside the project: they pin other packages than the app does.
 .PHONY: check-security
 check-security: $(PYTHON_PACKAGES) $(POLICIES) ## Check infra/ and the app by policies that others wrote
-	@$(STAGE) "security policies" $(PY) -m scripts.check_security $(SECURITY_VENV)/bin
+	@$(STAGE) "security policies" $(PY) -m dev.checks.check_security $(SECURITY_VENV)/bin
 
 .PHONY: format
 format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the linter
@@ -143,7 +143,7 @@ format: $(PYTHON_PACKAGES) ## Format the code and apply the safe fixes of the li
 .PHONY: requirements
 requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned requirements*.txt (UPGRADE=1: newest versions)
 	@$(STAGE) "uv" $(PY) -m pip install "uv==$(UV_VERSION)"
-	@for name in requirements requirements-dev conformance/requirements scripts/security/requirements; do \
+	@for name in requirements requirements-dev dev/conformance/requirements dev/checks/security/requirements; do \
 	    $(STAGE) "$$name.txt" $(PY) -m uv pip compile $$name.in --output-file $$name.txt $(if $(UPGRADE),--upgrade) \
 	        --universal --python-version 3.11 --annotation-style line --custom-compile-command "make requirements" \
 	        --no-emit-index-url --no-emit-find-links || exit; \
@@ -164,7 +164,7 @@ distclean: clean ## Remove the virtual environments and node_modules too
 # What is installed is remembered by stamp files, newer than the lists that they were installed from.
 
 $(PY):
-	@python="$$(scripts/find-python $(PYTHON))" && \
+	@python="$$(dev/checks/find-python $(PYTHON))" && \
 	    $(STAGE) "virtual environment $(VENV) with $$($$python --version)" $$python -m venv $(VENV)
 
 $(PYTHON_PACKAGES): requirements.txt requirements-dev.txt | $(PY)
@@ -177,12 +177,12 @@ $(NODE_PACKAGES): package.json package-lock.json
 	@$(STAGE) "Azurite" npm ci
 	@touch $@
 
-$(CLIENTS): conformance/requirements.txt | $(PY)
+$(CLIENTS): dev/conformance/requirements.txt | $(PY)
 	@$(STAGE) "virtual environment $(CONFORMANCE_VENV)" $(PY) -m venv $(CONFORMANCE_VENV)
 	@$(STAGE) "Azure CLI" $(CONFORMANCE_VENV)/bin/python -m pip install --disable-pip-version-check --requirement $<
 	@touch $@
 
-$(POLICIES): scripts/security/requirements.txt | $(PY)
+$(POLICIES): dev/checks/security/requirements.txt | $(PY)
 	@$(STAGE) "virtual environment $(SECURITY_VENV)" $(PY) -m venv $(SECURITY_VENV)
 	@$(STAGE) "checkov and azure-functions-doctor" $(SECURITY_VENV)/bin/python -m pip install \
 	    --disable-pip-version-check --requirement $<

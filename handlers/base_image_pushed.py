@@ -11,7 +11,8 @@ blueprint = func.Blueprint()
 @blueprint.queue_output(arg_name="request", queue_name="fan-outs", connection="AzureWebJobsStorage")
 async def base_image_pushed(event: func.EventGridEvent, request: func.Out[str]) -> None:
     """Ask for a rebuild of whatever builds on the pushed image."""
-    from shared import fanout, services
+    from shared import services
+    from shared.flows import fanout
 
     if message := fanout.base_image_pushed(services.current(), envelope(event)):
         request.set(message)

@@ -8,6 +8,7 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
 async def queues_watched(timer: func.TimerRequest) -> None:
     """Tell how many messages each queue holds, and how long ago the last push was."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     await operations.watch(services.current())

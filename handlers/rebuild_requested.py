@@ -8,6 +8,7 @@ blueprint = func.Blueprint()
 @blueprint.queue_trigger(arg_name="message", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
 async def rebuild_requested(message: func.QueueMessage) -> None:
     """Handle a rebuild request."""
-    from shared import services, work
+    from shared import services
+    from shared.flows import work
 
     await work.rebuild_requested(services.current(), message.get_body())

@@ -21,7 +21,7 @@ def _json(body: Any, status: int = 200, location: str | None = None) -> func.Htt
 
 def _problem(error: Exception) -> func.HttpResponse:
     """Encode an error as application/problem+json (RFC 9457)."""
-    from shared import errors
+    from shared.domain import errors
 
     # The first class that fits decides.
     problems = (
@@ -50,7 +50,7 @@ def _answer(handler: Callable[..., Awaitable[func.HttpResponse]]) -> Callable[..
 
     @wraps(handler)
     async def answered(request: func.HttpRequest, **bindings: Any) -> func.HttpResponse:
-        from shared.errors import GroundswellError
+        from shared.domain.errors import GroundswellError
 
         try:
             _check_body(request)
@@ -67,7 +67,7 @@ def _check_body(request: func.HttpRequest) -> None:
 
     Nothing would tell it from a request without a body (https://github.com/Azure/azure-functions-host/issues/7930).
     """
-    from shared.errors import BodyLost
+    from shared.domain.errors import BodyLost
 
     if request.method != "POST":
         return
@@ -85,7 +85,8 @@ def _check_body(request: func.HttpRequest) -> None:
 @_answer
 async def start_run(request: func.HttpRequest) -> func.HttpResponse:
     """Rebuild one registry now."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     started = await operations.start_run(
         services.current(),
@@ -103,7 +104,8 @@ async def start_run(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def start_fleet(request: func.HttpRequest, rebuilds: func.Out[str]) -> func.HttpResponse:
     """Rebuild every registry that the policy selects; name the parts of the fleet that fail."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     message, count = await operations.start_fleet(services.current(), request.get_body())
     rebuilds.set(message)
@@ -115,7 +117,8 @@ async def start_fleet(request: func.HttpRequest, rebuilds: func.Out[str]) -> fun
 @_answer
 async def replay(request: func.HttpRequest) -> func.HttpResponse:
     """Put messages that were set aside back into their queues."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     return _json(await operations.replay(services.current(), request.get_body()), 202)
 
@@ -126,7 +129,8 @@ async def replay(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_registry(request: func.HttpRequest) -> func.HttpResponse:
     """Show a registry's conditions."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     return _json(await operations.show_registry(services.current(), request.route_params["registry"]))
 
@@ -140,7 +144,8 @@ async def show_registry(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_run(request: func.HttpRequest) -> func.HttpResponse:
     """Show a run."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     run = await operations.show_run(services.current(), request.route_params["registry"], request.route_params["runId"])
     return _json(
@@ -165,7 +170,8 @@ async def show_run(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_log(request: func.HttpRequest) -> func.HttpResponse:
     """Show the log of a run so far."""
-    from shared import operations, services
+    from shared import services
+    from shared.flows import operations
 
     text = await operations.run_log(services.current(), request.route_params["registry"], request.route_params["runId"])
     return func.HttpResponse(text, mimetype="text/plain", charset="utf-8")

@@ -24,7 +24,7 @@ var teamSubscriptions = subscriptionIds(teamSubscriptionIds)
 var baseRegistrySubscription = split(baseRegistryId, '/')[2]
 var baseRegistryGroup = split(baseRegistryId, '/')[4]
 
-// It lives beside the base registry unless the policy names another subscription, as in shared/onboarding.py.
+// It lives beside the base registry unless the policy names another subscription, as in shared/flows/onboarding.py.
 var hasFleetIdentity = fleetIdentity.type == 'UserAssigned'
 var fleetIdentitySubscription = fleetIdentity.?subscription ?? baseRegistrySubscription
 var fleetIdentityGroup = hasFleetIdentity ? fleetIdentity.resourceGroup : baseRegistryGroup

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from shared.echo import shown as fit
+from shared.domain.echo import shown as fit
 
 # The SDKs log every request at INFO, which drowns the decisions, and the exporter would export that it exported.
 for _name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "azure.monitor.opentelemetry"):

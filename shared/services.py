@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shared import policy as policies
 from shared import settings as all_settings
 from shared import telemetry
-from shared.arm import Arm
-from shared.cache import Cache
-from shared.clients import Clients
-from shared.errors import ConfigurationError
-from shared.fleet import Fleet
-from shared.images import BaseImage
-from shared.ledger import Ledger
-from shared.pacing import Pacer
-from shared.policy import Policy
-from shared.queues import Queues
-from shared.registries import Registry
+from shared.adapters.arm import Arm
+from shared.adapters.cache import Cache
+from shared.adapters.clients import Clients
+from shared.adapters.fleet import Fleet
+from shared.adapters.ledger import Ledger
+from shared.adapters.queues import Queues
+from shared.domain import policy as policies
+from shared.domain.errors import ConfigurationError
+from shared.domain.images import BaseImage
+from shared.domain.pacing import Pacer
+from shared.domain.policy import Policy
+from shared.domain.registries import Registry
 from shared.settings import Settings
 
 _NEWEST_SECONDS = 2.0

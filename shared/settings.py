@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 
 _NO_STORAGE = (
     "No storage is set: give AzureWebJobsStorage__accountName (with the app's identity) or, on a developer's machine, "

@@ -17,7 +17,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import BaseModel, BeforeValidator
 
-from shared.echo import shown
+from shared.domain.echo import shown
 
 _tracer = trace.get_tracer("groundswell")
 _meter = metrics.get_meter("groundswell")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.desired import UserIdentity
-from shared.images import BaseImage
-from shared.policy import Policy, TaskPolicy
-from shared.registries import Registry
+from shared.domain.desired import UserIdentity
+from shared.domain.images import BaseImage
+from shared.domain.policy import Policy, TaskPolicy
+from shared.domain.registries import Registry
 
 SUBSCRIPTION = "3f6b8d1e-52c4-4a7e-9b0d-6c1f2a8e7d35"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/myResourceGroup"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from demo import infra
-from tests.conftest import Reply
-from tests.functions_host import FunctionsHost, eventually
+from dev.sandbox import infra
+from dev.testing.azure import Reply
+from dev.testing.functions_host import FunctionsHost, eventually
 from tests.integration.world import BASE, GROUP, ROLES, TEAM, World, registry_id
 
 PLACE = infra.Place(GROUP, registry_id(BASE))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dev.testing.functions_host import FunctionsHost
 from tests.e2e.company import Company, wire
-from tests.functions_host import FunctionsHost
 from tests.integration.conftest import azurite, world
 from tests.integration.world import OPTED_IN, ROOT, TEAM, World
 

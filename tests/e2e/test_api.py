@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.conftest import SUBSCRIPTION
+from dev.testing.azure import SUBSCRIPTION
 from tests.e2e.company import SITE, Company
 from tests.integration.world import BASE, GROUP, IMAGE, OPTED_IN, TASKS, TEAM, registry_id, task_id
 

@@ -22,10 +22,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from dev.testing.azure import SUBSCRIPTION, Client
+from dev.testing.azurite import Azurite
+from dev.testing.functions_host import FunctionsHost, eventually
 from shared import settings
-from tests.azurite import Azurite
-from tests.conftest import SUBSCRIPTION, Client
-from tests.functions_host import FunctionsHost, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "local.settings.sample.json"
@@ -36,7 +36,7 @@ _FUNC = """\
 #!/bin/sh
 case "$*" in
     "bundles download") ;;
-    start) exec python -m localazure.functions --app . --ready-file ready.json ;;
+    start) exec python -m dev.functionshost --app . --ready-file ready.json ;;
     *) echo "no such command: func $*" >&2; exit 1 ;;
 esac
 """

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from demo import infra
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS
+from dev.sandbox import infra
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS
 from tests.e2e.company import PLACE, Company
-from tests.functions_host import eventually
 from tests.integration.world import BASE, OPTED_IN, ROLES, SYSTEM_ASSIGNED, TEAM, World, deploy, registry_id
 
 LEGACY, ABAC = "LegacyRegistryPermissions", "AbacRepositoryPermissions"

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
+from dev.testing.functions_host import eventually
 from tests.e2e.company import Company
-from tests.functions_host import eventually
 from tests.insights import Insights
 from tests.integration.world import IMAGE, OPTED_IN, TEAM, task_id
 

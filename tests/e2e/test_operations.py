@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared.messages import REBUILD_REQUESTS
+from dev.testing.functions_host import FunctionsHost, eventually
+from shared.adapters.messages import REBUILD_REQUESTS
 from tests.e2e.company import SITE, Company, wire
-from tests.functions_host import FunctionsHost, eventually
 from tests.integration.company_life import built
 from tests.integration.test_operations import OTHER_SUBSCRIPTION
 from tests.integration.test_parts import FAR, mend_task, second_task, two_subscriptions, without_rights

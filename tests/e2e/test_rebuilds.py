@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dev.testing.functions_host import eventually
 from tests.e2e.company import SITE, Company
-from tests.functions_host import eventually
 from tests.integration.world import BASE, IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, registry_id
 
 EVENTS = Path(__file__).resolve().parents[1] / "events"

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from localazure.state import Resource
+from dev.localazure.state import Resource
 from tests.integration.world import BASE, TASKS, World, registry_id, task_id
 
 if TYPE_CHECKING:

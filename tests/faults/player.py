@@ -19,14 +19,15 @@ import aiohttp
 import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
-from localazure.azure import Azure
-from localazure.clock import Clock
-from localazure.journal import Fault
-from shared import fanout, operations, settings, work
-from shared.errors import GroundswellError
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from dev.localazure.azure import Azure
+from dev.localazure.clock import Clock
+from dev.localazure.journal import Fault
+from dev.testing.azure import AUTHORITY, SUBSCRIPTION, Client
+from shared import settings
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.domain.errors import GroundswellError
+from shared.flows import fanout, operations, work
 from shared.services import Services
-from tests.conftest import AUTHORITY, SUBSCRIPTION, Client
 from tests.faults.script import FAULTS, TARGETS, Change, Deliver, Disturb, Kill, Manual, Push, Script, Step, Wait, Work
 from tests.faults.wire import Life, tapped
 from tests.integration.world import BASE, GROUP, SYSTEM_ASSIGNED, USER_ASSIGNED, World, deploy, registry_id

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.azurite import Azurite
+from dev.testing.azurite import Azurite
+from dev.testing.functions_host import FunctionsHost, eventually
 from tests.e2e.company import wire
 from tests.faults.checks import desired_state, run_problems
 from tests.faults.player import HANDLERS, company
-from tests.functions_host import FunctionsHost, eventually
 from tests.integration.world import OPTED_IN, ROOT, SYSTEM_ASSIGNED, USER_ASSIGNED, World
 
 KILLS = int(os.environ.get("GROUNDSWELL_FAULT_KILLS", "8"))

@@ -8,7 +8,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 
-from tests.azurite import Azurite
+from dev.testing.azurite import Azurite
 from tests.faults.player import play
 from tests.faults.script import Script, scripts
 

@@ -7,9 +7,9 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import fanout, operations, work
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from tests.functions_host import eventually
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.flows import fanout, operations, work
 from tests.integration.world import BASE, IMAGE, TASKS, TEAM, World, registry_id
 
 HANDLERS = {

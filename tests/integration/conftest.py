@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from localazure.azure import Azure
-from tests.azurite import Azurite
-from tests.conftest import Client
+from dev.localazure.azure import Azure
+from dev.testing.azure import Client
+from dev.testing.azurite import Azurite
 from tests.integration.world import BASE, GROUP, World, deploy
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from localazure.clock import iso
-from localazure.state import Resource
-from shared import operations, work
-from shared.messages import FAN_OUTS, GIVE_UP_ATTEMPTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
-from tests.functions_host import eventually
+from dev.localazure.clock import iso
+from dev.localazure.state import Resource
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, GIVE_UP_ATTEMPTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
+from shared.flows import operations, work
 from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
 from tests.integration.world import IMAGE, OPTED_IN, TASKS, TEAM, World, registry_id, task_id
 

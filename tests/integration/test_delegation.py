@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from localazure import roles
-from localazure.azure import Azure
-from tests.conftest import SUBSCRIPTION, Client, Reply
+from dev.localazure import roles
+from dev.localazure.azure import Azure
+from dev.testing.azure import SUBSCRIPTION, Client, Reply
 from tests.integration.world import AUTHORIZATION, BASE, GROUP, ROLES, TEAM, World, deploy, registry_id
 
 BASE_ID, TEAM_ID = registry_id(BASE), registry_id(TEAM)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from localazure.roles import ACR_PULL, ACR_PUSH, REPOSITORY_WRITER
-from shared import operations, work
-from shared.desired import Grant
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
-from shared.onboarding import Target, ensure
-from tests.functions_host import eventually
+from dev.localazure.roles import ACR_PULL, ACR_PUSH, REPOSITORY_WRITER
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
+from shared.domain.desired import Grant
+from shared.flows import operations, work
+from shared.flows.onboarding import Target, ensure
 from tests.integration.world import (
     BASE,
     IMAGE,

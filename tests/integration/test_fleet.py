@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared import fanout, operations, work
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
-from tests.functions_host import eventually
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
+from shared.flows import fanout, operations, work
 from tests.integration.world import IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, World, registry_id, task_id
 
 NOW = datetime.now(UTC)
@@ -237,7 +237,7 @@ def raising(error: BaseException) -> Any:
 
 
 async def test_poisoned_messages_are_put_back_on_request_and_what_is_none_stays(world: World) -> None:
-    from shared import operations
+    from shared.flows import operations
 
     await world.create_registry(TEAM, tags=OPTED_IN)
     (request,) = await fan_out(world, pushed(await world.push()))

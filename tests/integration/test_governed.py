@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from localazure.arm.restrictions import Restriction
-from shared.messages import REBUILD_REQUESTS
-from tests.conftest import SUBSCRIPTION
+from dev.localazure.arm.restrictions import Restriction
+from dev.testing.azure import SUBSCRIPTION
+from shared.adapters.messages import REBUILD_REQUESTS
 from tests.integration.test_rebuilding import handle, request
 from tests.integration.world import GROUP, OPTED_IN, TASKS, TEAM, USER_ASSIGNED, World, task_id
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.errors import NotPermitted, PermanentError, TemporaryError
-from shared.onboarding import Target, ensure, observe
-from tests.conftest import SUBSCRIPTION
+from dev.testing.azure import SUBSCRIPTION
+from shared.domain.errors import NotPermitted, PermanentError, TemporaryError
+from shared.flows.onboarding import Target, ensure, observe
 from tests.integration.world import (
     AUTHORIZATION,
     BASE,

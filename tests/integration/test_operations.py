@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import fanout, operations, work
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from tests.conftest import SUBSCRIPTION
-from tests.functions_host import eventually
+from dev.testing.azure import SUBSCRIPTION
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.flows import fanout, operations, work
 from tests.integration.company_life import (
     HANDLERS,
     ask_for_all,

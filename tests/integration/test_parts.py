@@ -13,9 +13,9 @@ import pytest
 from azure.core.pipeline import PipelineRequest
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared import fanout, operations, work
-from shared.errors import GroundswellError, NotFound, NotPermitted, PermanentError, TemporaryError
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut
+from shared.domain.errors import GroundswellError, NotFound, NotPermitted, PermanentError, TemporaryError
+from shared.flows import fanout, operations, work
 from tests.integration.company_life import ask_for_all, built, deliver_change, push, push_event, work_off
 from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
 from tests.integration.test_operations import OTHER_GROUP, OTHER_SUBSCRIPTION, watch

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared import work
-from shared.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
-from tests.functions_host import eventually
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
+from shared.flows import work
 from tests.integration import company_life
 from tests.integration.world import BASE, IMAGE, OPTED_IN, ROLES, SYSTEM_ASSIGNED, TEAM, World, registry_id
 

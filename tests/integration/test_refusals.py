@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from localazure.arm.restrictions import Restriction
-from shared import operations, work
-from shared.errors import PermanentError
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from tests.conftest import SUBSCRIPTION
-from tests.functions_host import eventually
+from dev.localazure.arm.restrictions import Restriction
+from dev.testing.azure import SUBSCRIPTION
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.domain.errors import PermanentError
+from shared.flows import operations, work
 from tests.integration.company_life import HANDLERS, built, push, work_off
 from tests.integration.test_rebuilding import check, handle, request
 from tests.integration.world import (

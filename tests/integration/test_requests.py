@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from localazure.journal import Fault
-from shared import operations, work
-from shared.errors import InvalidInput, TemporaryError
-from shared.messages import FAN_OUTS
+from dev.localazure.journal import Fault
+from shared.adapters.messages import FAN_OUTS
+from shared.domain.errors import InvalidInput, TemporaryError
+from shared.flows import operations, work
 from tests.integration.company_life import HANDLERS, ask_for_all, built, push, work_off
 from tests.integration.world import IMAGE, OPTED_IN, POLICY, TEAM, World, registry_id
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared import operations
-from shared.errors import GroundswellError, NotSelected
+from shared.domain.errors import GroundswellError, NotSelected
+from shared.flows import operations
 from tests.integration.company_life import ask_for_all, built, push, set_tags, work_off
 from tests.integration.world import OPTED_IN, TEAM, World
 

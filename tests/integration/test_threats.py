@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import fanout, operations, work
-from shared.errors import NotFound
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS
+from shared.domain.errors import NotFound
+from shared.flows import fanout, operations, work
 from tests.integration.company_life import built, deliver_push, push, push_event, work_off
 from tests.integration.world import BASE, IMAGE, OPTED_IN, TEAM, World, registry_id
 

@@ -12,9 +12,9 @@ from typing import Any
 from opentelemetry import context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared import fanout, operations, work
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from tests.functions_host import eventually
+from dev.testing.functions_host import eventually
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.flows import fanout, operations, work
 from tests.integration.world import BASE, IMAGE, OPTED_IN, TEAM, World, registry_id
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -16,16 +16,16 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline import PipelineRequest
 from azure.storage.queue.aio import QueueServiceClient
 
-from demo import infra
-from localazure.azure import Azure
-from localazure.journal import Fault
-from localazure.registry.images import build_image
-from localazure.state import App
+from dev.localazure.azure import Azure
+from dev.localazure.journal import Fault
+from dev.localazure.registry.images import build_image
+from dev.localazure.state import App
+from dev.sandbox import infra
+from dev.testing.azure import SUBSCRIPTION, Client, Reply
+from dev.testing.functions_host import eventually
 from shared import settings
-from shared.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
 from shared.services import Services
-from tests.conftest import SUBSCRIPTION, Client, Reply
-from tests.functions_host import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = f"{SUBSCRIPTION}/resourceGroups/myResourceGroup"

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from shared.cache import Cache
-from shared.errors import TemporaryError
+from shared.adapters.cache import Cache
+from shared.domain.errors import TemporaryError
 
 
 async def test_those_who_wait_for_an_attempt_that_fails_share_its_error_and_who_asks_later_tries_anew() -> None:

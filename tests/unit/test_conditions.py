@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared import conditions
-from shared.conditions import Condition, Kind, Observed
-from shared.desired import ACR_PULL, REPOSITORY_WRITER, Grant, UserIdentity, grants, task_body
-from shared.registries import Network
+from shared.domain import conditions
+from shared.domain.conditions import Condition, Kind, Observed
+from shared.domain.desired import ACR_PULL, REPOSITORY_WRITER, Grant, UserIdentity, grants, task_body
+from shared.domain.registries import Network
 from tests.builders import (
     IDENTITY,
     VALUES,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.desired import (
+from shared.domain.desired import (
     ACR_PULL,
     ACR_PUSH,
     REPOSITORY_READER,
@@ -21,8 +21,8 @@ from shared.desired import (
     spec_of,
     task_body,
 )
-from shared.images import BaseImage
-from shared.registries import Network
+from shared.domain.images import BaseImage
+from shared.domain.registries import Network
 from tests.builders import (
     DIGEST,
     IDENTITY,

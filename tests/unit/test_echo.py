@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from shared import images
-from shared.echo import quoted, shown
-from shared.errors import GroundswellError, InvalidInput, PermanentError, TemporaryError, seconds
-from shared.followup import failure_line
+from shared.adapters.messages import FanOut, decode
+from shared.domain import images
+from shared.domain.echo import quoted, shown
+from shared.domain.errors import GroundswellError, InvalidInput, PermanentError, TemporaryError, seconds
+from shared.domain.policy import values_for
+from shared.flows.followup import failure_line
 from shared.logs import Log
-from shared.messages import FanOut, decode
-from shared.policy import values_for
 from tests.builders import policy
 
 NASTY = "a\r\n2026-01-01 forged line\x00\x1b[31mred\x1b[0m\u2028b\u202ec\x85d\ud800e"

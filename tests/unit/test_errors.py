@@ -20,9 +20,9 @@ from azure.core.pipeline.policies import ContentDecodePolicy, HeadersPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
-from shared import answers as table
-from shared.answers import Patience, Verdict
-from shared.errors import (
+from shared.domain import answers as table
+from shared.domain.answers import Patience, Verdict
+from shared.domain.errors import (
     GroundswellError,
     NotFound,
     NotPermitted,

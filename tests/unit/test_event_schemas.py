@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import azure.functions as func
 
 from handlers.event_grid import envelope
-from shared.events import ImagePushed, image_pushed
-from shared.images import BaseImage
+from shared.domain.events import ImagePushed, image_pushed
+from shared.domain.images import BaseImage
 from tests.builders import event
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.events import Ignored, ImagePushed, Reason, image_pushed
-from shared.images import BaseImage
+from shared.domain.events import Ignored, ImagePushed, Reason, image_pushed
+from shared.domain.images import BaseImage
 from tests.builders import event, registry_id, replaced
 
 PUSHED = event("image_pushed")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.events import Ignored, Reason, RegistryChanged, image_pushed, registry_changed
+from shared.domain.events import Ignored, Reason, RegistryChanged, image_pushed, registry_changed
 from tests.builders import SUBSCRIPTION, event, registry_id, replaced
 from tests.unit.test_events_base_image import JSON, WRONG
 

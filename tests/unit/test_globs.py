@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared import globs
-from shared.images import is_tag
+from shared.domain import globs
+from shared.domain.images import is_tag
 
 GLOBS = st.text(alphabet="a1-.*?[]!", min_size=1, max_size=8)
 TAGS = st.text(alphabet="a1-.Z_", min_size=1, max_size=8).filter(is_tag)

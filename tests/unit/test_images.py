@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import images
-from shared.errors import InvalidInput
-from shared.images import BaseImage
+from shared.domain import images
+from shared.domain.errors import InvalidInput
+from shared.domain.images import BaseImage
 from tests.builders import DIGEST
 
 HEX = "ab" * 32

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared import inputs
-from shared.errors import InvalidInput
-from shared.operations import FleetBody, RunBody
+from shared.domain.errors import InvalidInput
+from shared.flows import inputs
+from shared.flows.operations import FleetBody, RunBody
 
 
 @pytest.mark.parametrize("sent", [b"", b"{}", b" {} \r\n"])

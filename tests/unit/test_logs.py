@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared import fanout, settings
+from shared import settings
+from shared.flows import fanout
 from shared.logs import Log
 from shared.services import Services
 from tests.builders import NODE, SUBSCRIPTION, TASK_FILE, event, policy_document, replaced

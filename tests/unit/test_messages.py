@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidInput
-from shared.images import BaseImage
-from shared.messages import Cause, Image, RebuildRequest, RunCheck, decode
+from shared.adapters.messages import Cause, Image, RebuildRequest, RunCheck, decode
+from shared.domain.errors import InvalidInput
+from shared.domain.images import BaseImage
 from tests.builders import DIGEST, NODE, SUBSCRIPTION, registry_id, replaced
 
 WHEN = datetime(2026, 11, 20, 8, 15, 42, 654961, tzinfo=UTC)

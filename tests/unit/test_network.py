@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.conditions import Condition
-from shared.network import condition
-from shared.registries import Network
+from shared.domain.conditions import Condition
+from shared.domain.network import condition
+from shared.domain.registries import Network
 from tests.builders import base_registry, registry, registry_id
 
 OPEN = Network()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.pacing import OutOfBudget, Pacer
+from shared.domain.pacing import OutOfBudget, Pacer
 
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.images import BaseImage
-from shared.policy import OPT_TAG, Selection, select, values_for
-from shared.values import refusal
+from shared.domain.images import BaseImage
+from shared.domain.policy import OPT_TAG, Selection, select, values_for
+from shared.domain.values import refusal
 from tests.builders import NODE, VALUES, policy, registry, task, task_document
 
 SELECTOR = {"tags": {"Base-Image-Rebuilds": "enabled", "team": "Web"}}

@@ -14,10 +14,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import policy as policies
-from shared.errors import ConfigurationError
-from shared.images import BaseImage
-from shared.policy import Policy, SystemAssigned, UserAssigned
+from shared.domain import policy as policies
+from shared.domain.errors import ConfigurationError
+from shared.domain.images import BaseImage
+from shared.domain.policy import Policy, SystemAssigned, UserAssigned
 from tests.builders import TASK_FILE, VALUES, policy_document, registry_id, replaced, task_document
 
 ROOT = Path(__file__).resolve().parents[2]

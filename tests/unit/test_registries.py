@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.registries import Network, Registry, from_arm, normalized_location
+from shared.domain.registries import Network, Registry, from_arm, normalized_location
 from tests.builders import SUBSCRIPTION, registry_id
 
 ANSWER: dict[str, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import settings
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 from tests.builders import SUBSCRIPTION
 
 OTHER = "c2a94e70-1d3b-4f58-8e6a-07b5d9f1c364"

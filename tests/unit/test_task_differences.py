@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared import conditions
-from shared.desired import UserIdentity, task_body
-from shared.policy import SPEC_TAG
+from shared.domain import conditions
+from shared.domain.desired import UserIdentity, task_body
+from shared.domain.policy import SPEC_TAG
 from tests.builders import (
     IDENTITY,
     TASK_FILE,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localazure.agent import taskfile, templating
-from localazure.agent.errors import RunFailed
-from shared.taskfiles import problem
+from dev.localazure.agent import taskfile, templating
+from dev.localazure.agent.errors import RunFailed
+from shared.domain.task_files import problem
 
 VALUES = {"contextUrl": "https://github.com/contoso/shop.git#main", "image": "shop"}
 RUN = {

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from shared import services, telemetry
-from shared.errors import ConfigurationError, NotPermitted
-from shared.messages import Cause, FanOut, RebuildRequest, RunCheck, decode
+from shared.adapters.messages import Cause, FanOut, RebuildRequest, RunCheck, decode
+from shared.domain.errors import ConfigurationError, NotPermitted
 from tests.builders import registry_id
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

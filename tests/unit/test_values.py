@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.echo import quoted
-from shared.redaction import holds_credential, redacted
-from shared.values import refusal
+from shared.domain.echo import quoted
+from shared.domain.redaction import holds_credential, redacted
+from shared.domain.values import refusal
 
 SECRET = "s3cr3t-0123456789"
 DIGEST = f"sha256:{'ab' * 32}"

@@ -9,8 +9,8 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64DecodePolicy
 
-from localazure.state import DEFAULT_SUBSCRIPTION
-from tests.azurite import Azurite
+from dev.localazure.state import DEFAULT_SUBSCRIPTION
+from dev.testing.azurite import Azurite
 from tests.integration.conftest import azurite, world
 from tests.worker.worker import Worker
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from localazure.state import DEFAULT_SUBSCRIPTION
+from dev.localazure.state import DEFAULT_SUBSCRIPTION
 from tests.worker.worker import Reply, Worker
 
 REGISTRIES = f"/subscriptions/{DEFAULT_SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.functions_host import write_app
+from dev.testing.functions_host import write_app
 from tests.worker.payloads import INVOCATIONS
 from tests.worker.worker import APP, IndexingFailed, Worker, needs_worker
 

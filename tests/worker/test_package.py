@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import package
+from dev.checks import package
 from tests.worker.payloads import image_pushed
 from tests.worker.worker import APP, Worker, needs_worker
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from localazure.state import DEFAULT_SUBSCRIPTION
-from tests.functions_host import eventually
+from dev.localazure.state import DEFAULT_SUBSCRIPTION
+from dev.testing.functions_host import eventually
 from tests.integration.world import BASE, OPTED_IN, TEAM, World
 from tests.worker.conftest import Queues
 from tests.worker.payloads import EVENT_FUNCTIONS, INVOCATIONS

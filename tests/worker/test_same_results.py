@@ -16,9 +16,9 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueServiceClient
 
-from shared.onboarding import Target, ensure
-from tests.azurite import Azurite
-from tests.functions_host import FunctionsHost, eventually
+from dev.testing.azurite import Azurite
+from dev.testing.functions_host import FunctionsHost, eventually
+from shared.flows.onboarding import Target, ensure
 from tests.integration.world import BASE, OPTED_IN, TEAM, World, registry_id
 from tests.worker.payloads import fan_out, image_pushed, rebuild_request, registry_written, run_check
 from tests.worker.worker import APP, Worker, needs_worker

@@ -1,8 +1,0 @@
-"""Command line: `python -m conformance.recorded` prints the table of differences for localazure's README."""
-
-import sys
-
-from conformance.recorded import table
-
-if __name__ == "__main__":
-    sys.stdout.write(table())

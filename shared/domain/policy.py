@@ -1,0 +1,396 @@
+"""The rebuild policy: the platform team's one file, and who is affected by it.
+
+The file is validated as a whole on load, with messages that name the field; the decisions are pure functions.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from shared.domain import images, selectors
+from shared.domain import task_files as taskfiles
+from shared.domain.echo import quoted, shown
+from shared.domain.errors import ConfigurationError, TemporaryError
+from shared.domain.images import BaseImage, Pattern
+from shared.domain.selectors import OPT_TAG as OPT_TAG
+from shared.domain.selectors import Selection as Selection
+from shared.domain.selectors import Selector
+from shared.domain.tags import LONGEST_VALUE, is_name
+from shared.domain.values import refusal
+
+RESERVED_VALUES = frozenset({"registryName", "baseRepository", "baseTag", "baseDigest"})
+"""Values that Groundswell itself gives to a task."""
+
+SPEC_TAG = "groundswell-spec"
+"""ARM tag of a task that holds the fingerprint of what Groundswell wrote: lists show it."""
+
+MOST_TAGS = 50
+"""How many tags a resource can have (https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources)."""
+
+# https://learn.microsoft.com/rest/api/resources/tags/create-or-update.
+_AZURES_PREFIXES = ("microsoft", "azure", "windows")
+
+
+class _Part(BaseModel):
+    # An error would quote its input otherwise, and that may hold a credential.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+class UserAssigned(_Part):
+    """One user-assigned identity for the whole fleet; it is created if it is missing."""
+
+    type: Literal["UserAssigned"]
+    # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftmanagedidentity
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$")
+    resource_group: str = Field(alias="resourceGroup", min_length=1, max_length=90)
+    subscription: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+
+
+class SystemAssigned(_Part):
+    """Every task has an identity of its own."""
+
+    type: Literal["SystemAssigned"]
+
+
+class Platform(_Part):
+    """What the task builds for."""
+
+    os: Literal["Linux", "Windows"] = "Linux"
+    architecture: Literal["amd64", "x86", "386", "arm", "arm64"] = "amd64"
+
+
+_base_registry: ContextVar[str] = ContextVar("_base_registry", default="")
+"""Name of the base registry, while the rest of its policy is read."""
+
+
+def _pattern(text: object, *, any_repository: bool = False) -> Pattern:
+    if not isinstance(text, str):
+        raise ValueError("must be text: repository:tag")
+    return images.parse_pattern(text, registry=_base_registry.get(), any_repository=any_repository)
+
+
+def _tags(text: object) -> Pattern:
+    return _pattern(text, any_repository=True)
+
+
+class TaskPolicy(_Part):
+    """One ACR task that selected team registries must have."""
+
+    # https://learn.microsoft.com/rest/api/containerregistry/tasks/create
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{5,50}$")
+    file: str
+    rebuild_on: tuple[Annotated[InstanceOf[Pattern], BeforeValidator(_pattern)], ...] = Field(
+        alias="rebuildOn", min_length=1
+    )
+    exclude: tuple[Annotated[InstanceOf[Pattern], BeforeValidator(_tags)], ...] = ()
+    registries: Selector
+    values: dict[str, str] = Field(default_factory=dict)
+    timeout: int = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
+    platform: Platform = Platform()
+    content: str = Field(default="", exclude=True)
+    problem: str = Field(
+        default="", exclude=True, description="What is wrong with its file; it waits until that is mended."
+    )
+
+    @field_validator("rebuild_on", "exclude")
+    @classmethod
+    def _each_once(cls, patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+        if twice := next((each for each in patterns if patterns.count(each) > 1), None):
+            raise ValueError(f"{quoted(str(twice))} is written twice")
+        return patterns
+
+    @field_validator("exclude")
+    @classmethod
+    def _something_is_left(cls, exclude: tuple[Pattern, ...], info: ValidationInfo) -> tuple[Pattern, ...]:
+        rebuild_on: tuple[Pattern, ...] = info.data.get("rebuild_on", ())
+        for pattern in rebuild_on:
+            if pattern.is_empty(without=exclude):
+                raise ValueError(f"nothing is left of {quoted(str(pattern))} under rebuildOn")
+        repositories = {"", *(pattern.repository for pattern in rebuild_on)}
+        if rebuild_on and (idle := next((each for each in exclude if each.repository not in repositories), None)):
+            raise ValueError(f"{quoted(str(idle))} excludes nothing: rebuildOn has no such repository")
+        return exclude
+
+    @field_validator("values")
+    @classmethod
+    def _values(cls, values: dict[str, str]) -> dict[str, str]:
+        for name, value in values.items():
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(f"{quoted(name)} cannot be the name of a value: use letters, digits and _")
+            if name in RESERVED_VALUES:
+                raise ValueError(f"{name!r} is given by Groundswell itself")
+            if why := refusal(value):
+                raise ValueError(f"value {name!r} {why}")
+        return values
+
+    @property
+    def encoded(self) -> str:
+        """The task file in base64, as ACR takes it."""
+        return base64.b64encode(self.content.encode()).decode()
+
+    def builds_on(self, image: BaseImage) -> bool:
+        """Tell whether a push of this image makes the task run."""
+        return any(pattern.matches(image) for pattern in self.rebuild_on) and not any(
+            pattern.matches(image) for pattern in self.exclude
+        )
+
+    @property
+    def default_image(self) -> BaseImage | None:
+        """The first base image that is named without a glob: what a run builds on when no push names one."""
+        return next((pattern.image for pattern in self.rebuild_on if pattern.image), None)
+
+
+@dataclass(frozen=True)
+class Values:
+    """A task's values for one registry, and what was wrong with the team's overrides."""
+
+    values: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+
+
+Identity = Annotated[UserAssigned | SystemAssigned, Field(discriminator="type")]
+
+
+class Policy(_Part):
+    """The whole policy."""
+
+    # A name, to be found in the watched subscriptions, or an ARM id, so that the app needs no rights beside it.
+    # https://learn.microsoft.com/rest/api/containerregistry/registries/create
+    base_registry: str = Field(
+        alias="baseRegistry",
+        pattern=r"^((?i:/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/)"
+        r")?[a-zA-Z0-9]{5,50}$",
+    )
+    identity: Identity
+    tags: dict[str, str] = Field(default_factory=dict, description="On every resource that Groundswell creates.")
+    tasks: tuple[TaskPolicy, ...] = Field(min_length=1)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _knowing_the_base_registry(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Read the tasks knowing the base registry, whose host may stand before references."""
+        base = document.get("baseRegistry") if isinstance(document, dict) else None
+        token = _base_registry.set(base.rpartition("/")[2] if isinstance(base, str) else "")
+        try:
+            return validate(document)
+        finally:
+            _base_registry.reset(token)
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _text(cls, tags: Any) -> Any:
+        for name, value in tags.items() if isinstance(tags, dict) else ():
+            for text in (name, value):
+                if not isinstance(text, str):
+                    raise ValueError(f"{quoted(text)} of tag {quoted(name)} is no text: put it in quotes")
+        return tags
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) >= MOST_TAGS:
+            raise ValueError(f"{len(tags)} are too many: a task can have {MOST_TAGS}, and one is Groundswell's own")
+        seen = set[str]()
+        for name, value in tags.items():
+            lower = name.lower()
+            if not is_name(name):
+                raise ValueError(f"{quoted(name[:80])} cannot be the name of a tag: 1 to 512 characters, none of "
+                                 "<>%&\\?/, no space at either end")  # fmt: skip
+            if lower == SPEC_TAG or lower.partition(".")[0] == OPT_TAG:
+                raise ValueError(f"{name!r} is a tag of Groundswell's own")
+            if lower.startswith(_AZURES_PREFIXES):
+                raise ValueError(f"{name!r} begins with {', '.join(_AZURES_PREFIXES)}: Azure keeps such names")
+            if lower in seen:
+                raise ValueError(f"{name!r} is there twice: Azure does not tell upper from lower case")
+            if len(value) > LONGEST_VALUE:
+                raise ValueError(f"the value of {name!r} has {len(value)} characters: {LONGEST_VALUE} are the most")
+            seen.add(lower)
+        return tags
+
+    @field_validator("tasks")
+    @classmethod
+    def _unique(cls, tasks: tuple[TaskPolicy, ...], _: ValidationInfo) -> tuple[TaskPolicy, ...]:
+        names = [task.name.lower() for task in tasks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two tasks are called {twice[0]!r}")
+        return tasks
+
+    @property
+    def base_name(self) -> str:
+        """The base registry's name."""
+        return self.base_registry.rpartition("/")[2]
+
+    @property
+    def broken(self) -> tuple[TaskPolicy, ...]:
+        """The tasks whose files are broken."""
+        return tuple(task for task in self.tasks if task.problem)
+
+    def values(self, task: TaskPolicy, tags: Mapping[str, str]) -> Values:
+        """Return a task's values for a registry with these tags, and what is wrong with the team's."""
+        return values_for(task, tags, {name.lower() for each in self.tasks for name in each.values})
+
+    def opt_problem(self, tags: Mapping[str, str]) -> str:
+        """Say what is wrong with a team's tag `base-image-rebuilds`, or return ""."""
+        asked = (task.registries.asked for task in self.tasks)
+        words = (selectors.ENABLED, *(each for each in asked if each), selectors.PAUSED, selectors.DISABLED)
+        return selectors.opt_problem(tuple(dict.fromkeys(words)), tags)
+
+    def task(self, name: str) -> TaskPolicy | None:
+        """Return the task with this name, in any casing."""
+        return next((task for task in self.tasks if task.name.lower() == name.lower()), None)
+
+    def builds_on(self, image: BaseImage) -> tuple[TaskPolicy, ...]:
+        """Return the tasks that a push of this image makes run."""
+        return tuple(task for task in self.tasks if task.builds_on(image))
+
+
+def broken_task(task: TaskPolicy) -> TemporaryError:
+    """Say why a task waits: its file may be mended at any moment."""
+    return TemporaryError(f"Task {task.name} waits until its file is mended: {task.problem}")
+
+
+def select(policy: Policy, task: TaskPolicy, name: str, tags: Mapping[str, str]) -> Selection:
+    """Decide whether a registry gets a task."""
+    return Selection.IS_BASE if name.lower() == policy.base_name.lower() else task.registries.select(tags)
+
+
+def values_for(task: TaskPolicy, tags: Mapping[str, str], elsewhere: Collection[str] = ()) -> Values:
+    """Return a task's values for a registry: the policy's, overridden by tags `base-image-rebuilds.<value>`.
+
+    An override that is unknown or unsafe is left out and named in `problems`: while there are any, nothing may be run.
+
+    Args:
+        elsewhere: Values that other tasks have, in lower case: to override them is no mistake.
+    """
+    values, problems = dict(task.values), []
+    by_name = {name.lower(): name for name in task.values}
+    for tag, value in sorted(tags.items()):
+        prefix, dot, wanted = tag.partition(".")
+        if prefix.lower() != OPT_TAG or not dot:
+            continue
+        name = by_name.get(wanted.lower())
+        if name is None and wanted.lower() in elsewhere:
+            continue
+        if name is None:
+            problems.append(f"tag {shown(tag)} overrides a value that task {task.name} does not have")
+        elif why := refusal(value):
+            problems.append(f"tag {shown(tag)} {why}")
+        else:
+            values[name] = value
+    return Values(values, tuple(problems))
+
+
+def parse(text: str, folder: Path, source: str = "policy", *, strict: bool = True) -> Policy:
+    """Parse and validate a policy and read the task files it names.
+
+    Args:
+        strict: Refuse the policy if a task file is broken. Otherwise that task has a `problem`, and the others go on.
+
+    Raises:
+        ConfigurationError: The text names every field that is wrong.
+    """
+    document = _yaml(text, source)
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{source} must be a mapping with baseRegistry, identity and tasks.")
+    tasks = document.get("tasks")
+    for index, task in enumerate(tasks if isinstance(tasks, list) else []):
+        for field in ("content", "problem"):
+            if isinstance(task, dict) and field in task:
+                raise ConfigurationError(f"{source} is wrong. tasks.{index}.{field}: is read from the file, not given.")
+    try:
+        policy = Policy.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(f"{_path(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+        raise ConfigurationError(f"{source} is wrong. {problems}") from error
+    complete = []
+    for index, task in enumerate(policy.tasks):
+        try:
+            found = {"content": _task_file(folder, task, f"{source}: tasks.{index}.file")}
+        except ConfigurationError as error:
+            if strict:
+                raise
+            found = {"problem": str(error)}
+        complete.append(task.model_copy(update=found))
+    return policy.model_copy(update={"tasks": tuple(complete)})
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location if part not in ("UserAssigned", "SystemAssigned")) or "policy"
+
+
+def _task_file(folder: Path, task: TaskPolicy, field: str) -> str:
+    name = quoted(task.file, 500)
+    try:
+        path = (folder / task.file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ConfigurationError(f"{field}: {name} lies outside the policy's folder.")
+        content = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
+        raise ConfigurationError(f"{field}: {name} cannot be read ({error}).") from None
+    values = {**task.values, **dict.fromkeys(RESERVED_VALUES, "x")}
+    if wrong := taskfiles.problem(content, values):
+        raise ConfigurationError(f"{field}: {name} {wrong}.")
+    return content
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigurationError(f"{source} is not YAML: {error.problem}{line}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
+        raise ConfigurationError(f"{source} is not YAML: {type(error).__name__}.") from None
+
+
+_cache: dict[Path, tuple[list[float], Policy]] = {}
+
+
+def load(path: Path) -> Policy:
+    """Return the policy of a file; it is read again when the file, or a task file that it names, has changed.
+
+    A task whose file is broken has a `problem`.
+
+    Raises:
+        ConfigurationError: The file is missing or wrong.
+    """
+    try:
+        # What is broken may be mended in ways that leave no stamp: a right to read the file, say.
+        if path not in _cache or _cache[path][1].broken or _cache[path][0] != _stamps(path, _cache[path][1]):
+            policy = parse(path.read_text(encoding="utf-8"), path.parent, str(path), strict=False)
+            _cache[path] = _stamps(path, policy), policy
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The policy {path} cannot be read ({error}); see GROUNDSWELL_POLICY.") from error
+    return _cache[path][1]
+
+
+def _stamps(path: Path, policy: Policy) -> list[float]:
+    files = (path, *(path.parent / task.file for task in policy.tasks))
+    return [_stamp(file) for file in files]
+
+
+def _stamp(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return 0.0

@@ -1,0 +1,174 @@
+"""Follows a scheduled run to its end, and repeats one that could not log in because its grant did not work yet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from azure.mgmt.core.tools import parse_resource_id
+
+from shared import telemetry
+from shared.adapters.arm import Run
+from shared.adapters.ledger import Build
+from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
+from shared.domain import refusals
+from shared.domain.echo import shown
+from shared.domain.errors import GroundswellError, TemporaryError
+from shared.domain.refusals import Refused
+from shared.domain.registries import Registry
+from shared.flows import onboarding
+from shared.flows.rebuilds import REGISTRY_GONE
+from shared.logs import Log
+from shared.services import Services
+
+log = Log("followup")
+
+_ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
+_LOSE_TRACK = timedelta(hours=24)
+_READ_PATIENCE = timedelta(minutes=10)
+
+
+class Verdict(StrEnum):
+    """What a look at a run led to."""
+
+    STILL_RUNNING = "still-running"
+    ENDED = "ended"
+    REPEATED = "login-refused-repeated"
+    LOST = "lost"
+
+
+def failure_line(text: str) -> str:
+    """Return the line of a log that says best why the run failed, or "".
+
+    The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    return next((said for line in lines[-7:] if _ERROR_LINE.search(said := shown(line, 500))), "")
+
+
+async def follow(services: Services, check: RunCheck) -> Verdict:
+    """Look at a run: if it goes on, look again later; if it ended, record how.
+
+    Raises:
+        TemporaryError: Azure could not be asked.
+    """
+    parts = parse_resource_id(check.request.registry)
+    name = str(parts["name"])
+    team = Registry(check.request.registry, name, str(parts["resource_group"]), str(parts["subscription"]), "", "")
+    run = await services.arm.get_run(team, check.run_id)
+    image = check.request.image.to_domain() if check.request.image else None
+    build = Build(name, check.request.task, check.build, check.created, image)
+    fields = {"event_id": check.request.event_id, "registry": name, "task": check.request.task, "run_id": check.run_id}
+    if run is None and await services.fleet.find(check.request.registry, fresh=True) is None:
+        await services.ledger.ended(build, check.run_id, "Unknown", REGISTRY_GONE, services.now())
+        log.info("run went with its registry", **fields)
+        return Verdict.LOST
+    if run is None or (not run.ended and services.now() - check.scheduled_at > _LOSE_TRACK):
+        await services.ledger.ended(build, check.run_id, "Unknown", "the run cannot be found any more", services.now())
+        log.error("run lost", **fields)
+        _count("failed", check)
+        return Verdict.LOST
+    # Whoever scheduled it may not have lived to record it.
+    await services.ledger.schedule(build, run.id, check.request, check.scheduled_at)
+    if not run.ended:
+        await look_again(services, check)
+        return Verdict.STILL_RUNNING
+    reason, refused = await _why(services, team, run)
+    now = services.now()
+    since = check.request.refused_since or check.scheduled_at
+    judgement = await _judge(services, check.request, refused, since, run.finished or now)
+    reason = f"{reason} {judgement.advice}".strip()
+    if judgement.repeat:
+        delay = min(15.0 * 2**check.request.logins_refused, 300.0)
+        again = RebuildRequest.model_validate(
+            {**check.request.model_dump(by_alias=True), "cause": Cause.RETRY, "replaces": run.id, "build": check.build,
+             "loginsRefused": check.request.logins_refused + 1, "refusedSince": since, "attempts": 0}
+        )  # fmt: skip
+        await services.queues.send(REBUILD_REQUESTS, again, delay)
+        await services.ledger.ended(build, run.id, run.status, reason, run.finished or now, repeated=True)
+        log.warning("run could not log in; repeating it", delay=delay, reason=reason, **fields)
+        _count("repeated", check)
+        telemetry.run_ended(check, run.status, run.created, run.finished, **fields)
+        return Verdict.REPEATED
+    await services.ledger.ended(build, run.id, run.status, reason, run.finished or now)
+    write = log.info if run.status == "Succeeded" else log.error
+    write("run ended", status=run.status, reason=reason, images=", ".join(run.images), **fields)
+    _count("succeeded" if run.status == "Succeeded" else "failed", check)
+    telemetry.run_ended(check, run.status, run.created, run.finished, **fields)
+    return Verdict.ENDED
+
+
+def _count(outcome: str, check: RunCheck) -> None:
+    request = check.request
+    telemetry.rebuild(outcome, registry=request.registry, task=request.task, cause=request.cause)
+
+
+async def _why(services: Services, team: Registry, run: Run) -> tuple[str, Refused | None]:
+    """Return why a run failed, and what refused its login if that is it.
+
+    Raises:
+        TemporaryError: The log cannot be read at the moment, and the run ended not long ago.
+    """
+    if run.status == "Succeeded":
+        return "", None
+    try:
+        text = await services.arm.log(team, run.id)
+    except GroundswellError as error:
+        if _may_recover(services, error, run.finished):
+            raise  # Only the log tells whether the run is to be repeated.
+        log.warning("log not read", registry=team.name, run_id=run.id, reason=error)
+        return run.error, None
+    return failure_line(text) or run.error, refusals.read(text)
+
+
+def _may_recover(services: Services, error: GroundswellError, ended: datetime | None) -> bool:
+    """Tell whether what cannot be read of a run may soon be; it keeps no end of a run from being recorded for long."""
+    return isinstance(error, TemporaryError) and ended is not None and services.now() - ended < _READ_PATIENCE
+
+
+async def _judge(
+    services: Services, request: RebuildRequest, refused: Refused | None, since: datetime, at: datetime
+) -> refusals.Judgement:
+    """Tell whether to repeat a run; a grant takes up to ten minutes.
+
+    https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+    """
+    patience = services.settings.settling
+    if refused is None:
+        return refusals.Judgement(repeat=False)
+    in_time = at - since < patience
+    try:
+        target = await onboarding.find_target(services, request.registry, request.task)
+        if target is None:
+            return refusals.Judgement(in_time)
+        if refused.host not in ("", target.base.login_server, target.team.login_server):
+            return refusals.Judgement(repeat=False)
+        state = await onboarding.observe(services, target, fresh=True)
+    except GroundswellError as error:
+        if _may_recover(services, error, at):
+            raise
+        log.warning("refused login not looked into", registry=request.registry, task=request.task, reason=error)
+        return refusals.Judgement(in_time)
+    granted = state.observed.granted
+    judgement = refusals.judge(refused.by, target.network, state.mendable, granted, at=at, patience=patience)
+    return replace(judgement, repeat=judgement.repeat and in_time)
+
+
+async def put_back(services: Services, check: RunCheck, error: GroundswellError) -> bool:
+    """Come back to a run after a failure; tell whether it is worth it."""
+    again = after_failure(check, error, services.now(), services.settings.settling)
+    if again is None:
+        return False
+    await look_again(services, again, error)
+    return True
+
+
+async def look_again(services: Services, check: RunCheck, error: GroundswellError | None = None) -> None:
+    """Come back to a run later: after the delay Azure asked for, or at a pace that slackens to five minutes."""
+    pace = services.settings.run_check_seconds * (1 + check.attempts // 10)
+    asked = error.retry_after if isinstance(error, TemporaryError) else None
+    since = check.failing_since if error else None
+    again = check.model_copy(update={"attempts": check.attempts + 1, "failing_since": since})
+    await services.queues.send(RUN_CHECKS, again, asked if asked is not None else min(pace, 300.0))
