@@ -178,7 +178,7 @@ def test_demo_tells_the_whole_story_with_both_identities_and_exits_0(start: Call
 def test_demo_fails_with_the_hosts_last_words_when_the_host_dies(start: Callable[..., Demo]) -> None:
     demo = start()
     demo.prints(r"create registry myregistry")
-    (host,) = (pid for pid, command in demo.children().items() if "localazure.functions" in command)
+    (host,) = (pid for pid, command in demo.children().items() if "dev.functionshost" in command)
     os.kill(host, signal.SIGKILL)
     assert demo.wait() == 1
     assert re.search(r"✗ Not as expected\n +expected  .+\n +seen +functions-host was ended by SIGKILL", demo.output)
