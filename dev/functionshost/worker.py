@@ -9,8 +9,6 @@ from typing import Protocol
 
 from dev.functionshost.model import Function, Invocation, InvocationResult
 
-APP_MODULE = "function_app"
-
 
 class Worker(Protocol):
     """Indexes one app and runs its functions. A process holds one app, because modules are global."""

@@ -23,7 +23,8 @@ from azure.functions.meta import Datum
 from dev.functionshost import telemetry
 from dev.functionshost.model import Function, IndexingError, Invocation, InvocationResult
 from dev.functionshost.signatures import Parameter, Signature, SignatureError, check_signature, converter
-from dev.functionshost.worker import APP_MODULE
+
+APP_MODULE = "function_app"
 
 _current_invocation: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
 _thread_local = threading.local()

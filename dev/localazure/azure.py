@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dev.localazure.arm import (
     eventgrid,
     groups,
     identities,
+    importing,
     moves,
     operations,
     registries,
@@ -23,116 +23,55 @@ from dev.localazure.arm import (
     tasks,
     topictypes,
 )
-from dev.localazure.arm.gateway import Gateway
-from dev.localazure.arm.restrictions import Restrictions
+from dev.localazure.arm.operations import Operations
 from dev.localazure.blobs import Blobs
-from dev.localazure.clock import Clock, iso
+from dev.localazure.clock import Clock
 from dev.localazure.control import Control
+from dev.localazure.core import Core
 from dev.localazure.eventgrid.delivery import EventGrid
 from dev.localazure.events import Events
-from dev.localazure.front import Front
-from dev.localazure.identity import Identity
-from dev.localazure.journal import Journal
+from dev.localazure.gateway import Gateway
 from dev.localazure.persistence import Store
 from dev.localazure.proxy import Proxy
-from dev.localazure.rbac import OWNER, ROLE_ASSIGNMENT, Rbac
+from dev.localazure.rbac import OWNER
 from dev.localazure.registry.service import RegistryService
 from dev.localazure.sites import Sites
-from dev.localazure.state import DEFAULT_SUBSCRIPTION, App, Resource, State, new_guid
-from dev.localazure.throttle import Throttle
+from dev.localazure.state import DEFAULT_SUBSCRIPTION, App, State
 from dev.localazure.tls import Authority
-from dev.localazure.tokens import Tokens
 
 
-class Azure:
-    """One local Azure: its state, its services and its servers.
-
-    Services reach each other through this object. `owner` is the workload that set it up: it is Owner of
-    everything, as the person who creates a subscription is.
-    """
+class Azure(Core):
+    """One local Azure: its state, its services and its servers."""
 
     def __init__(self, clock: Clock | None = None, authority: Authority | None = None) -> None:
-        """Assemble the services around an empty state; nothing listens before `start`.
-
-        Args:
-            clock: Azure's clock (default: real time).
-            authority: The certificate authority. Clients read its bundle once, when their HTTP library is imported,
-                so tests that share a process make it first and hand it to every Azure.
-        """
-        self.clock = clock or Clock()
-        self.state = State()
-        self.journal = Journal()
-        self.tokens = Tokens(self.clock, self.state.tenant)
-        self.rbac = Rbac(self.state, self.clock)
-        self.identity = Identity(self)
-        self.throttle = Throttle(self.clock)
-        self.events = Events(self)
-        self.restrictions = Restrictions()
-        self.arm = Gateway(self)
-        self.operations = operations.Operations(self)
-        self.authority = authority or Authority()
-        self.front = Front(self)
-        self.proxy = Proxy(0)
-        self.control = Control(self)
-        self.on_forget: list[Callable[[Resource], None]] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        """Assemble the services; nothing listens before `start`. Arguments as for `Core`."""
+        super().__init__(clock, authority)
         self._store: Store | None = None
+        self.arm = Gateway(self)
+        self.operations = Operations(self.clock)
         self.front.serve("management.azure.com", self.arm.handle)
-        self.eventgrid = EventGrid(self)
-        self.sites = Sites(self)
-        groups.register(self)
-        topictypes.register(self)
-        eventgrid.register(self)
-        authorization.register(self)
+        self.sites = Sites(self, self.arm)
+        self.eventgrid = EventGrid(self, self.sites)
+        self.events = Events(self, self.eventgrid)
+        self.arm.on_success.append(self.events.resource_event)
+        self.control = Control(self, self.events, self.eventgrid, self.sites, self.environment, self.reset)
+        groups.register(self.arm)
+        topictypes.register(self.arm)
+        eventgrid.register(self, self.arm, self.eventgrid.endpoints)
+        authorization.register(self.arm)
         self.graph = graph.register(self)
         login.register(self)
-        operations.register(self)
-        identities.register(self)
-        registries.register(self)
-        moves.register(self)
-        tags.register(self)
-        tasks.register(self)
-        self.registries = RegistryService(self)
+        operations.register(self.arm, self.operations)
+        identities.register(self.arm)
+        registries.register(self, self.arm, self.operations)
+        moves.register(self.arm, self.operations)
+        tags.register(self.arm)
+        tasks.register(self.arm)
+        self.registries = RegistryService(self, self.events)
+        importing.register(self.arm, self.operations, self.registries)
         self.blobs = Blobs(self)
-        self.agent = Agent(self)
-        runs.register(self)
-        self.owner = self._create_world()
-
-    def _create_world(self) -> App:
-        self.create_subscription(DEFAULT_SUBSCRIPTION, "Local subscription")
-        owner = self.identity.create_app("owner")
-        assert owner.system_assigned  # noqa: S101 - create_app always makes one
-        self.grant(owner.system_assigned, OWNER, "/")
-        return owner
-
-    def create_subscription(self, subscription: str, name: str) -> Resource:
-        """Create an empty subscription."""
-        resource_id = f"/subscriptions/{subscription}"
-        return self.state.put(
-            Resource(resource_id, groups.SUBSCRIPTION, subscription, properties={"displayName": name})
-        )
-
-    def grant(self, object_id: str, role: str, scope: str) -> Resource:
-        """Assign a role at once, past ARM and with no delay (for setting the scene)."""
-        name, now = new_guid(), iso(self.clock.now())
-        prefix = "" if scope == "/" else scope
-        return self.state.put(
-            Resource(
-                f"{prefix}/providers/{ROLE_ASSIGNMENT}/{name}", ROLE_ASSIGNMENT, name,
-                properties={
-                    "roleDefinitionId": f"/providers/Microsoft.Authorization/roleDefinitions/{role}",
-                    "principalId": object_id, "principalType": "ServicePrincipal", "scope": scope,
-                    "condition": None, "conditionVersion": None, "createdOn": now, "updatedOn": now,
-                    "effectiveAt": now,
-                },
-            )
-        )  # fmt: skip
-
-    def forget(self, resource: Resource) -> None:
-        """Clean up behind a removed resource: its principals, data plane, … (services add to `on_forget`)."""
-        self.identity.delete_principals_of(resource.id)
-        for clean_up in self.on_forget:
-            clean_up(resource)
+        self.agent = Agent(self, self.registries, self.blobs, self.control.app.router)
+        runs.register(self.arm, self.agent)
 
     async def start(self, *, proxy_port: int = 0, control_port: int = 0, data: Path | None = None) -> None:
         """Start all servers on loopback.
@@ -197,13 +136,6 @@ class Azure:
         self.grant(principal.object_id, OWNER, "/")
         self.journal.clear()
         self.front.faults.clear()
-
-    @property
-    def ca_bundle(self) -> Path:
-        """Where the CA certificate lies while servers run."""
-        if self._folder is None:
-            raise RuntimeError("localazure is not running")
-        return Path(self._folder.name) / "ca.pem"
 
     def environment(self, app: App | None = None) -> dict[str, str]:
         """Return the environment variables that make any Azure client talk to this Azure as `app` (default: owner)."""

@@ -19,13 +19,13 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+from dev.localazure.core import Core
 from dev.localazure.front import ENTRY
 from dev.localazure.state import Blob, new_guid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dev.localazure.azure import Azure
 
 VERSION = "2023-01-03"
 _MESSAGES = {
@@ -42,34 +42,34 @@ _MESSAGES = {
 class Blobs:
     """The blob service at `*.blob.core.windows.net`: HEAD, GET (with ranges) and PUT of whole blobs."""
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, core: Core) -> None:
         """Serve the blobs of this Azure's state; links are signed with a key that exists only in this process."""
-        self._azure = azure
+        self._core = core
         self._key = secrets.token_bytes(32)
-        azure.front.serve(".blob.core.windows.net", self.handle)
+        core.front.serve(".blob.core.windows.net", self.handle)
 
     def append(self, path: str, data: bytes) -> None:
         """Append to the blob at `container/path`, which is made if there is none."""
-        self._azure.state.blobs.setdefault(path, Blob()).body += data
+        self._core.state.blobs.setdefault(path, Blob()).body += data
         self._touch(path)
 
     def delete(self, path: str) -> None:
         """Delete a blob, if it is there."""
-        self._azure.state.blobs.pop(path, None)
+        self._core.state.blobs.pop(path, None)
 
     def set_metadata(self, path: str, metadata: Mapping[str, str]) -> None:
         """Set a blob's metadata (`x-ms-meta-…` headers)."""
-        self._azure.state.blobs[path].metadata.update(metadata)
+        self._core.state.blobs[path].metadata.update(metadata)
         self._touch(path)
 
     def read(self, path: str) -> bytes | None:
         """Return a blob's content, or None if there is no such blob."""
-        blob = self._azure.state.blobs.get(path)
+        blob = self._core.state.blobs.get(path)
         return None if blob is None else bytes(blob.body)
 
     def link(self, host: str, path: str, *, permissions: str = "r", lifetime: timedelta = timedelta(hours=1)) -> str:
         """Return a signed link to a blob, which need not exist yet."""
-        expiry = (self._azure.clock.now() + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
+        expiry = (self._core.clock.now() + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
         query = {"sv": VERSION, "se": expiry, "sr": "b", "sp": permissions}
         query["sig"] = self._signature(host, path, query)
         return f"https://{host}/{quote(path)}?{urlencode(query)}"
@@ -79,7 +79,7 @@ class Blobs:
         return base64.b64encode(hmac.digest(self._key, text.encode(), hashlib.sha256)).decode()
 
     def _touch(self, path: str) -> None:
-        self._azure.state.blobs[path].modified = self._azure.clock.now().isoformat()
+        self._core.state.blobs[path].modified = self._core.clock.now().isoformat()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request to the blob service."""
@@ -94,17 +94,17 @@ class Blobs:
         if request.method == "PUT":
             self.delete(path)
             self.append(path, await request.read())
-            blob = self._azure.state.blobs[path]
+            blob = self._core.state.blobs[path]
             return web.Response(status=201, headers=_headers(blob))
         if request.method not in ("GET", "HEAD"):
             return _refuse(405, "UnsupportedHttpVerb")
-        found = self._azure.state.blobs.get(path)
+        found = self._core.state.blobs.get(path)
         if found is None:
             return _refuse(404, "BlobNotFound", head=request.method == "HEAD")
         return _content(request, found)
 
     def _expired(self, moment: str) -> bool:
-        return datetime.fromisoformat(moment) <= self._azure.clock.now()
+        return datetime.fromisoformat(moment) <= self._core.clock.now()
 
 
 def _content(request: web.Request, blob: Blob) -> web.StreamResponse:

@@ -13,16 +13,18 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dev.localazure import settings
-from dev.localazure.arm.restrictions import Restriction
 from dev.localazure.clock import iso
-from dev.localazure.eventgrid.delivery import dead_letter_container
+from dev.localazure.core import Core
+from dev.localazure.eventgrid.delivery import EventGrid, dead_letter_container
+from dev.localazure.events import Events
 from dev.localazure.journal import Entry, Fault
+from dev.localazure.restrictions import Restriction
+from dev.localazure.sites import Sites
 from dev.localazure.state import App, new_guid
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from dev.localazure.azure import Azure
 
 RUN = "Microsoft.ContainerRegistry/registries/runs"
 
@@ -78,16 +80,25 @@ _FAULT = TypeAdapter(Fault)
 class Control:
     """An http server on loopback. Everything under `/control` exists only in this local Azure."""
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(
+        self,
+        core: Core,
+        events: Events,
+        eventgrid: EventGrid,
+        sites: Sites,
+        environment: Callable[[App], dict[str, str]],
+        reset: Callable[[], Awaitable[None]],
+    ) -> None:
         """Work on this Azure."""
-        self._azure = azure
+        self._core, self._events, self._eventgrid, self._sites = core, events, eventgrid, sites
+        self._environment, self._reset_all = environment, reset
         self._runner: web.AppRunner | None = None
         self._initial: settings.Settings = {}
         self.port = 0
         self.app = web.Application(middlewares=[_plain_errors])
         self.app.add_routes(
             [
-                web.get("/msi/token", azure.identity.msi_token),
+                web.get("/msi/token", core.identity.msi_token),
                 web.get("/control/clock", self._get_clock),
                 web.post("/control/clock", self._set_clock),
                 web.post("/control/latency", self._set_latency),
@@ -120,7 +131,7 @@ class Control:
 
     async def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1."""
-        self._initial = settings.read(self._azure)
+        self._initial = settings.read(self._core)
         self._runner = web.AppRunner(self.app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
@@ -134,32 +145,32 @@ class Control:
     # -- time, latency, settings -----------------------------------------------------------------------------------
 
     async def _get_clock(self, _: web.Request) -> web.Response:
-        return web.json_response({"now": iso(self._azure.clock.now()), "scale": self._azure.clock.scale})
+        return web.json_response({"now": iso(self._core.clock.now()), "scale": self._core.clock.scale})
 
     async def _set_clock(self, request: web.Request) -> web.Response:
         body = await _read(request, _Clock)
         if body.scale is not None:
-            self._azure.clock.set_scale(body.scale)
+            self._core.clock.set_scale(body.scale)
         if body.advance is not None:
-            self._azure.clock.advance(body.advance)
+            self._core.clock.advance(body.advance)
         return await self._get_clock(request)
 
     async def _set_latency(self, request: web.Request) -> web.Response:
         body = await _read(request, _Latency)
-        self._azure.front.latency, self._azure.front.jitter = body.seconds, body.jitter
+        self._core.front.latency, self._core.front.jitter = body.seconds, body.jitter
         return web.json_response(body.model_dump())
 
     async def _get_settings(self, _: web.Request) -> web.Response:
-        return web.json_response(settings.read(self._azure))
+        return web.json_response(settings.read(self._core))
 
     async def _patch_settings(self, request: web.Request) -> web.Response:
-        settings.change(self._azure, await _json(request))
+        settings.change(self._core, await _json(request))
         return await self._get_settings(request)
 
     # -- faults and journal ----------------------------------------------------------------------------------------
 
     async def _get_faults(self, _: web.Request) -> web.Response:
-        return web.json_response([vars(fault) for fault in self._azure.front.faults])
+        return web.json_response([vars(fault) for fault in self._core.front.faults])
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         body = await _json(request)
@@ -171,23 +182,23 @@ class Control:
             if body.get(name) is not None:
                 _pattern(name, body[name])
         fault = _FAULT.validate_python(body)
-        self._azure.front.faults.append(fault)
+        self._core.front.faults.append(fault)
         return web.json_response(vars(fault), status=201)
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
-        self._azure.front.faults.clear()
+        self._core.front.faults.clear()
         return web.Response(status=204)
 
     async def _get_restrictions(self, _: web.Request) -> web.Response:
-        return web.json_response([one.model_dump(by_alias=True) for one in self._azure.restrictions.all])
+        return web.json_response([one.model_dump(by_alias=True) for one in self._core.restrictions.all])
 
     async def _add_restriction(self, request: web.Request) -> web.Response:
         restriction = Restriction.model_validate(await _json(request))
-        self._azure.restrictions.all.append(restriction)
+        self._core.restrictions.all.append(restriction)
         return web.json_response(restriction.model_dump(by_alias=True), status=201)
 
     async def _clear_restrictions(self, _: web.Request) -> web.Response:
-        self._azure.restrictions.reset()
+        self._core.restrictions.reset()
         return web.Response(status=204)
 
     async def _get_journal(self, request: web.Request) -> web.Response:
@@ -197,38 +208,38 @@ class Control:
             raise ValueError(f"entries of the journal have no {', '.join(sorted(unknown))}")
         for name, text in match.items():
             _pattern(name, text)
-        entries = list(self._azure.journal.since(since, **match))
-        return web.json_response({"last": self._azure.journal.last, "entries": entries})
+        entries = list(self._core.journal.since(since, **match))
+        return web.json_response({"last": self._core.journal.last, "entries": entries})
 
     async def _get_counts(self, _: web.Request) -> web.Response:
-        return web.json_response(self._azure.journal.counts())
+        return web.json_response(self._core.journal.counts())
 
     async def _clear_journal(self, _: web.Request) -> web.Response:
-        self._azure.journal.clear()
+        self._core.journal.clear()
         return web.Response(status=204)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
     async def _get_events(self, request: web.Request) -> web.Response:
-        events = self._azure.events
+        events = self._events
         return web.json_response({"last": events.count, "events": _newer(request, events.published)})
 
     async def _publish(self, request: web.Request) -> web.Response:
         """Publish an event as it is; what every event has (id, eventTime) is added only where it is missing."""
         body = await _read(request, _NewEvent)
-        now = iso(self._azure.clock.now(), zulu=True)
+        now = iso(self._core.clock.now(), zulu=True)
         event = {"id": new_guid(), "eventTime": now, "dataVersion": "1.0", **body.event}
-        self._azure.events.publish(body.source, event)
+        self._events.publish(body.source, event)
         return web.json_response(event, status=202)
 
     async def _get_deliveries(self, request: web.Request) -> web.Response:
-        grid = self._azure.eventgrid
+        grid = self._eventgrid
         body = {"pending": grid.pending, "counts": grid.counts(), "attempts": _newer(request, grid.attempts)}
         return web.json_response(body)
 
     async def _get_dead_letters(self, _: web.Request) -> web.Response:
-        containers = {dead_letter_container(s.properties) for s in self._azure.eventgrid.subscriptions()} - {""}
-        blobs = self._azure.state.blobs.items()
+        containers = {dead_letter_container(s.properties) for s in self._eventgrid.subscriptions()} - {""}
+        blobs = self._core.state.blobs.items()
         letters = [{"blob": path, "events": json.loads(blob.body)} for path, blob in blobs
                    if path.partition("/")[0] in containers and path.endswith(".json")]  # fmt: skip
         return web.json_response(letters)
@@ -236,43 +247,43 @@ class Control:
     # -- apps, sites, subscriptions --------------------------------------------------------------------------------
 
     def _app_view(self, app: App) -> dict[str, Any]:
-        principals = self._azure.state.principals
+        principals = self._core.state.principals
         return {
             "name": app.name, "principalId": app.system_assigned,
             "userAssigned": [principals[p].resource_id for p in app.user_assigned if p in principals],
-            "environment": self._azure.environment(app),
+            "environment": self._environment(app),
         }  # fmt: skip
 
     async def _get_apps(self, _: web.Request) -> web.Response:
-        return web.json_response([self._app_view(app) for app in self._azure.state.apps.values()])
+        return web.json_response([self._app_view(app) for app in self._core.state.apps.values()])
 
     async def _create_app(self, request: web.Request) -> web.Response:
         """Create an app, or give the app of that name further user-assigned identities."""
-        body, azure = await _read(request, _NewApp), self._azure
+        body, core = await _read(request, _NewApp), self._core
         found = []
         for resource_id in body.userAssigned:
             wanted = resource_id.rstrip("/").lower()
-            principal = next((p for p in azure.state.principals.values() if p.resource_id.lower() == wanted), None)
+            principal = next((p for p in core.state.principals.values() if p.resource_id.lower() == wanted), None)
             if principal is None or not principal.explicit:
                 raise ValueError(f"userAssigned: there is no user-assigned identity {resource_id}")
             found.append(principal)
-        app = next((a for a in azure.state.apps.values() if a.name == body.name), None)
+        app = next((a for a in core.state.apps.values() if a.name == body.name), None)
         status = 200 if app else 201
-        app = app or azure.identity.create_app(body.name)
+        app = app or core.identity.create_app(body.name)
         if status == 201 and not body.systemAssigned:
-            del azure.state.principals[app.system_assigned or ""]
+            del core.state.principals[app.system_assigned or ""]
             app.system_assigned = None
         for principal in found:
-            azure.identity.assign_user_identity(app, principal)
+            core.identity.assign_user_identity(app, principal)
         return web.json_response(self._app_view(app), status=status)
 
     async def _get_sites(self, _: web.Request) -> web.Response:
-        return web.json_response(self._azure.sites.known())
+        return web.json_response(self._sites.known())
 
     async def _register_site(self, request: web.Request) -> web.Response:
         body = await _read(request, _NewSite)
         functions = [function.model_dump() for function in body.functions]
-        site = self._azure.sites.register(
+        site = self._sites.register(
             body.resourceId, body.url, body.eventGridKey, functions, body.functionKey, body.masterKey
         )
         return web.json_response({"id": site.id, "host": site.properties["defaultHostName"]}, status=201)
@@ -280,15 +291,15 @@ class Control:
     async def _create_subscription(self, request: web.Request) -> web.Response:
         body = await _read(request, _NewSubscription)
         subscription = body.subscriptionId or new_guid()
-        if self._azure.state.get(f"/subscriptions/{subscription}"):
+        if self._core.state.get(f"/subscriptions/{subscription}"):
             raise ValueError(f"subscription {subscription} exists already")
-        created = self._azure.create_subscription(subscription, body.displayName)
+        created = self._core.create_subscription(subscription, body.displayName)
         return web.json_response({"id": created.id, "subscriptionId": subscription}, status=201)
 
     async def _delete_subscription(self, request: web.Request) -> web.Response:
         """Delete a subscription with all that is in it, as Azure does some time after it was canceled."""
         name = request.match_info["subscription"]
-        if not self._azure.state.remove(f"/subscriptions/{name}"):
+        if not self._core.state.remove(f"/subscriptions/{name}"):
             raise ValueError(f"there is no subscription {name}")
         return web.Response(status=204)
 
@@ -296,7 +307,7 @@ class Control:
 
     async def _get_state(self, _: web.Request) -> web.Response:
         """Summarise what there is."""
-        state = self._azure.state
+        state = self._core.state
         content = {
             server: {name: {tag.name: tag.digest for tag in repository.tags.values()}
                      for name, repository in registry.repositories.items()}
@@ -309,9 +320,9 @@ class Control:
         })  # fmt: skip
 
     def _unfinished(self) -> dict[str, int]:
-        runs = [r for r in self._azure.state.of_type(RUN)
+        runs = [r for r in self._core.state.of_type(RUN)
                 if r.properties.get("status") in ("Queued", "Started", "Running")]  # fmt: skip
-        return {"runs": len(runs), "pendingEvents": self._azure.eventgrid.pending}
+        return {"runs": len(runs), "pendingEvents": self._eventgrid.pending}
 
     async def _wait_until_idle(self, request: web.Request) -> web.Response:
         """Wait up to `timeout` real seconds until no run is under way and no event waits for its delivery."""
@@ -326,8 +337,8 @@ class Control:
         return web.json_response({"idle": not any(left.values()), **left})
 
     async def _reset(self, _: web.Request) -> web.Response:
-        await self._azure.reset()
-        settings.change(self._azure, self._initial)
+        await self._reset_all()
+        settings.change(self._core, self._initial)
         return web.Response(status=204)
 
 

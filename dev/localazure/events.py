@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dev.localazure.call import Answer, Call
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
 from dev.localazure.eventgrid import filters
+from dev.localazure.eventgrid.delivery import EventGrid
+from dev.localazure.eventgrid.subscription import source_of
 from dev.localazure.rbac import ROLES
-from dev.localazure.state import Principal, Resource, new_guid
+from dev.localazure.state import Principal, new_guid
 
-if TYPE_CHECKING:
-    from dev.localazure.arm.gateway import Answer, Call
-    from dev.localazure.azure import Azure
-
-_EXTENSION = "/providers/microsoft.eventgrid/eventsubscriptions/"
 _KIND = {"PUT": "Write", "PATCH": "Write", "DELETE": "Delete", "POST": "Action"}
 
 
@@ -25,9 +24,9 @@ class Events:
         published: The newest events, with their topics, for people and tests to read.
     """
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, core: Core, eventgrid: EventGrid) -> None:
         """Work on this Azure."""
-        self._azure = azure
+        self._core, self._eventgrid = core, eventgrid
         self.published: deque[dict[str, Any]] = deque(maxlen=10_000)
         self.count = 0
 
@@ -36,25 +35,17 @@ class Events:
         self.published.clear()
         self.count = 0
 
-    def source_of(self, subscription: Resource) -> str | None:
-        """Return the resource id whose events an event subscription gets; None if its system topic is gone."""
-        scope, _, _ = subscription.id.lower().partition(_EXTENSION)
-        if scope != subscription.id.lower():
-            return subscription.id[: len(scope)]
-        topic = self._azure.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
-        return str(topic.properties["source"]) if topic is not None else None
-
     def publish(self, source: str, event: dict[str, Any]) -> None:
         """Deliver an event (EventGridSchema, without `topic`) to the subscriptions on a source resource id."""
         event = {"topic": source, **event, "metadataVersion": "1"}
         self.count += 1
         self.published.append({"number": self.count, **event})
-        for subscription in self._azure.eventgrid.subscriptions():
-            origin = self.source_of(subscription)
+        for subscription in self._eventgrid.subscriptions():
+            origin = source_of(self._core.state, subscription)
             if origin is None or origin.rstrip("/").lower() != source.rstrip("/").lower():
                 continue
             if filters.matches(subscription.properties["filter"], event):
-                self._azure.eventgrid.enqueue(subscription, event)
+                self._eventgrid.enqueue(subscription, event)
 
     def resource_event(self, call: Call, answer: Answer) -> None:
         """Raise the subscription's `Microsoft.Resources.Resource{Write,Delete,Action}Success` for an ARM call.
@@ -75,7 +66,7 @@ class Events:
             "claims": self._claims(principal),
             "correlationId": call.correlation_id,
             "resourceProvider": namespace, "resourceUri": call.scope, "operationName": call.action,
-            "status": "Succeeded", "subscriptionId": parts[2], "tenantId": self._azure.state.tenant,
+            "status": "Succeeded", "subscriptionId": parts[2], "tenantId": self._core.state.tenant,
         }  # fmt: skip
         if call.existed and kind != "Action":
             data["httpRequest"] = {
@@ -85,7 +76,7 @@ class Events:
             }  # fmt: skip
         event = {
             "subject": call.scope, "eventType": f"Microsoft.Resources.Resource{kind}Success",
-            "eventTime": iso(self._azure.clock.now(), zulu=True), "id": new_guid(), "data": data, "dataVersion": "2",
+            "eventTime": iso(self._core.clock.now(), zulu=True), "id": new_guid(), "data": data, "dataVersion": "2",
         }  # fmt: skip
         self.publish(f"/subscriptions/{parts[2]}", event)
         if len(parts) > 5 and parts[3].lower() == "resourcegroups":
@@ -93,7 +84,7 @@ class Events:
 
     def _evidence(self, call: Call) -> dict[str, str]:
         """Return the role assignment that allowed the call."""
-        for assignment in self._azure.rbac.assignments_at(call.scope):
+        for assignment in self._core.rbac.assignments_at(call.scope):
             properties = assignment.properties
             if properties["principalId"].lower() == call.principal.object_id.lower():
                 role = properties["roleDefinitionId"].rsplit("/", 1)[-1]
@@ -108,14 +99,14 @@ class Events:
 
     def _is_person(self, principal: Principal) -> bool:
         """Tell whether the claims name a person: a user, or the one who set this Azure up."""
-        return principal.kind == "User" or principal.object_id == self._azure.owner.system_assigned
+        return principal.kind == "User" or principal.object_id == self._core.owner.system_assigned
 
     def _address(self, principal: Principal) -> str:
         # From the block that RFC 5737 keeps for documentation.
         return "203.0.113.7" if self._is_person(principal) else "203.0.113.200"
 
     def _claims(self, principal: Principal) -> dict[str, str]:
-        now, tenant = int(self._azure.clock.now().timestamp()), self._azure.state.tenant
+        now, tenant = int(self._core.clock.now().timestamp()), self._core.state.tenant
         claims = {
             "aud": "https://management.azure.com", "iss": f"https://sts.windows.net/{tenant}/", "iat": str(now - 300),
             "nbf": str(now - 300), "exp": str(now + 3600), "appid": principal.app_id,

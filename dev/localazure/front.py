@@ -6,16 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from dev.localazure.clock import iso
-from dev.localazure.journal import Entry, Fault
+from dev.localazure.clock import Clock, iso
+from dev.localazure.identity import Identity
+from dev.localazure.journal import Entry, Fault, Journal
 from dev.localazure.proxy import is_azure
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.tls import Authority
 
 Service = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,9 +23,10 @@ ENTRY: web.RequestKey[Entry] = web.RequestKey("journal_entry", Entry)
 class Front:
     """Routes requests by Host header. Services register a host name, or a suffix that starts with a dot."""
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, clock: Clock, journal: Journal, identity: Identity, authority: Authority) -> None:
         """Start with no services."""
-        self._azure = azure
+        self._clock, self._journal = clock, journal
+        self._identity, self._authority = identity, authority
         self._services: dict[str, Service] = {}
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -45,7 +44,7 @@ class Front:
         app.router.add_route("*", "/{tail:(?s:.*)}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=self._azure.authority.server_context())
+        site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=self._authority.server_context())
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 
@@ -61,10 +60,8 @@ class Front:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         host = request.host.split(":")[0].lower()
-        entry = self._azure.journal.open(
-            iso(self._azure.clock.now()), request.method, host, request.path, request.query_string
-        )
-        entry.caller, entry.object_id = self._azure.identity.name_of_caller(request)
+        entry = self._journal.open(iso(self._clock.now()), request.method, host, request.path, request.query_string)
+        entry.caller, entry.object_id = self._identity.name_of_caller(request)
         entry.traceparent = request.headers.get("traceparent", "")
         request[ENTRY] = entry
         started = time.monotonic()
@@ -74,7 +71,7 @@ class Front:
             return response
         finally:
             entry.seconds = time.monotonic() - started
-            self._azure.journal.close(entry)
+            self._journal.close(entry)
 
     async def _answer(self, request: web.Request, host: str, entry: Entry) -> web.StreamResponse:
         service = self._find(host) if is_azure(host) else None

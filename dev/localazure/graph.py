@@ -11,15 +11,13 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
+from dev.localazure.core import Core
 from dev.localazure.state import Principal, new_guid
 from dev.localazure.tokens import GRAPH_AUDIENCES, InvalidToken
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 _METADATA = "https://graph.microsoft.com/v1.0/$metadata#"
 _HEADERS = {
@@ -59,9 +57,9 @@ class Graph:
         readers: Object ids of apps that were given permission to read the directory.
     """
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, core: Core) -> None:
         """Work on this Azure."""
-        self._azure = azure
+        self._core = core
         self.readers: set[str] = set()
         self._routes: list[tuple[str, re.Pattern[str], _Handler]] = [
             (method, re.compile(f"/(?:v1.0|beta){pattern}", re.IGNORECASE), handler)
@@ -97,10 +95,10 @@ class Graph:
 
     async def _dispatch(self, request: web.Request) -> Any:
         try:
-            caller = self._azure.identity.caller(request, GRAPH_AUDIENCES)
+            caller = self._core.identity.caller(request, GRAPH_AUDIENCES)
         except InvalidToken as error:
             raise GraphError(401, "InvalidAuthenticationToken", str(error)) from error
-        trusted = self.readers | {self._azure.owner.system_assigned}
+        trusted = self.readers | {self._core.owner.system_assigned}
         if caller.kind != "User" and caller.object_id not in trusted:
             raise GraphError(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
         for method, pattern, handler in self._routes:
@@ -110,8 +108,8 @@ class Graph:
         raise GraphError(400, "BadRequest", f"localazure does not serve {request.method} {request.path}.")
 
     def _known(self) -> list[Principal]:
-        identity = self._azure.identity
-        return [p for p in self._azure.state.principals.values() if identity.find(p.object_id)]
+        identity = self._core.identity
+        return [p for p in self._core.state.principals.values() if identity.find(p.object_id)]
 
     def _list(self, kind: str, path: str) -> _Handler:
         async def answer(request: web.Request, _: re.Match[str]) -> Any:
@@ -135,7 +133,7 @@ class Graph:
         )  # fmt: skip
 
     async def _me(self, request: web.Request, _: re.Match[str]) -> Any:
-        caller = self._azure.identity.caller(request, GRAPH_AUDIENCES)
+        caller = self._core.identity.caller(request, GRAPH_AUDIENCES)
         if caller.kind != "User":
             raise GraphError(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
         return self._view(caller)
@@ -206,8 +204,8 @@ def _filter(text: str) -> Callable[[Principal], bool]:
     return lambda p: str(getattr(p, field)).lower() == value
 
 
-def register(azure: Azure) -> Graph:
+def register(core: Core) -> Graph:
     """Serve graph.microsoft.com."""
-    graph = Graph(azure)
-    azure.front.serve("graph.microsoft.com", graph.handle)
+    graph = Graph(core)
+    core.front.serve("graph.microsoft.com", graph.handle)
     return graph

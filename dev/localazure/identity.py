@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from dev.localazure.clock import iso
-from dev.localazure.state import App, Principal, new_guid
-from dev.localazure.tokens import ARM_AUDIENCES, GRAPH_AUDIENCES, REGISTRY_AUDIENCES, InvalidToken
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.clock import Clock, iso
+from dev.localazure.state import App, Principal, State, new_guid
+from dev.localazure.tokens import ARM_AUDIENCES, GRAPH_AUDIENCES, REGISTRY_AUDIENCES, InvalidToken, Tokens
 
 # How a caller names one of the app's user-assigned identities.
 _SELECTORS = {
@@ -31,14 +27,14 @@ _ANY_AUDIENCE = (*ARM_AUDIENCES, *GRAPH_AUDIENCES, *REGISTRY_AUDIENCES)
 class Identity:
     """The directory and the managed-identity endpoint."""
 
-    def __init__(self, azure: Azure) -> None:
-        """Work on this Azure's state.
+    def __init__(self, state: State, clock: Clock, tokens: Tokens) -> None:
+        """Work on this state.
 
         Attributes:
             replication: How long the directory takes to know a new principal.
             strict: How long even a role assignment with `principalType`, which makes Azure trust the caller, fails.
         """
-        self._azure = azure
+        self._state, self._clock, self._tokens = state, clock, tokens
         self.replication = timedelta(0)
         self.strict = timedelta(0)
 
@@ -49,42 +45,42 @@ class Identity:
             object_id: The principal.
             trusted: The caller vouches for it (`principalType` in a role assignment): wait `strict` only.
         """
-        principal = self._azure.state.principals.get(object_id.lower())
+        principal = self._state.principals.get(object_id.lower())
         if principal is None:
             return None
-        moment = datetime.fromisoformat(principal.visible_at) if principal.visible_at else self._azure.clock.now()
+        moment = datetime.fromisoformat(principal.visible_at) if principal.visible_at else self._clock.now()
         if trusted and principal.created_at:
             moment = min(moment, datetime.fromisoformat(principal.created_at) + self.strict)
-        return principal if moment <= self._azure.clock.now() else None
+        return principal if moment <= self._clock.now() else None
 
     def create_principal(self, name: str, *, resource_id: str = "", explicit: bool = False) -> Principal:
         """Create a service principal (for a managed identity if `resource_id` is given)."""
-        now = self._azure.clock.now()
+        now = self._clock.now()
         principal = Principal(
             new_guid(), new_guid(), name, resource_id=resource_id, explicit=explicit,
             visible_at=iso(now + self.replication), created_at=iso(now),
         )  # fmt: skip
-        self._azure.state.principals[principal.object_id] = principal
+        self._state.principals[principal.object_id] = principal
         return principal
 
     def create_user(self, name: str) -> Principal:
         """Create a person by user principal name, e.g. `ada@example.com`."""
-        now = iso(self._azure.clock.now())
+        now = iso(self._clock.now())
         user = Principal(new_guid(), "", name, kind="User", visible_at=now, created_at=now)
-        self._azure.state.principals[user.object_id] = user
+        self._state.principals[user.object_id] = user
         return user
 
     def delete_principals_of(self, resource_id: str) -> None:
         """Remove the principals of a deleted resource."""
-        for principal in list(self._azure.state.principals.values()):
+        for principal in list(self._state.principals.values()):
             if principal.resource_id and principal.resource_id.lower() == resource_id.lower():
-                del self._azure.state.principals[principal.object_id]
+                del self._state.principals[principal.object_id]
 
     def create_app(self, name: str) -> App:
         """Create a workload with a system-assigned identity and a managed-identity endpoint of its own."""
         app = App(name, secrets.token_urlsafe(24))
         app.system_assigned = self.create_principal(name).object_id
-        self._azure.state.apps[app.header] = app
+        self._state.apps[app.header] = app
         return app
 
     def assign_user_identity(self, app: App, principal: Principal) -> None:
@@ -109,8 +105,8 @@ class Identity:
         Raises:
             InvalidToken: The token is bad or its principal is gone.
         """
-        claims = self._azure.tokens.verify(token, audience)
-        principal = self._azure.state.principals.get(str(claims.get("oid")))
+        claims = self._tokens.verify(token, audience)
+        principal = self._state.principals.get(str(claims.get("oid")))
         if principal is None:
             raise InvalidToken("The principal of this token does not exist any more.")
         return principal
@@ -125,7 +121,7 @@ class Identity:
 
     async def msi_token(self, request: web.Request) -> web.Response:
         """Answer `GET {IDENTITY_ENDPOINT}?api-version=2019-08-01&resource=…[&client_id=…]`."""
-        app = self._azure.state.apps.get(request.headers.get("X-IDENTITY-HEADER", ""))
+        app = self._state.apps.get(request.headers.get("X-IDENTITY-HEADER", ""))
         if app is None:
             return _refuse(401, "The X-IDENTITY-HEADER does not belong to an app.")
         version = request.query.get("api-version", "")
@@ -141,7 +137,7 @@ class Identity:
         if principal is None:
             which = "No User Assigned or Delegated Managed Identity" if wanted else "No Managed Identity"
             return _refuse(400, f"{which} found for specified ClientId/ResourceId/PrincipalId.")
-        token, expires = self._azure.tokens.for_principal(principal, resource)
+        token, expires = self._tokens.for_principal(principal, resource)
         return web.json_response(
             {
                 "access_token": token, "expires_on": str(int(expires.timestamp())), "resource": resource,
@@ -150,7 +146,7 @@ class Identity:
         )  # fmt: skip
 
     def _choose(self, app: App, wanted: dict[str, str]) -> Principal | None:
-        principals = self._azure.state.principals
+        principals = self._state.principals
         if not wanted:
             return principals.get(app.system_assigned or "")
         ((selector, text),) = wanted.items()

@@ -6,15 +6,13 @@ Shapes: https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
 from dev.localazure.state import new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 HOST = "login.microsoftonline.com"
 _CONFIGURATION = re.compile(r"/([^/]+)/(v2\.0/)?\.well-known/openid-configuration")
@@ -25,9 +23,9 @@ _KEYS = re.compile(r"/([^/]+)/discovery/(v2\.0/)?keys")
 class Login:
     """The sign-in service as far as clients read about it."""
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, core: Core) -> None:
         """Work on this Azure."""
-        self._azure = azure
+        self._core = core
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request to login.microsoftonline.com."""
@@ -43,7 +41,7 @@ class Login:
         return web.Response(status=404, text=f"localazure has nothing at {request.path}\n")
 
     def _tenant(self, name: str) -> str:
-        return self._azure.state.tenant if name in ("common", "organizations", "consumers") else name
+        return self._core.state.tenant if name in ("common", "organizations", "consumers") else name
 
     def _configuration(self, name: str, version: str) -> dict[str, Any]:
         base, tenant = f"https://{HOST}/{name}", self._tenant(name)
@@ -67,7 +65,7 @@ class Login:
 
     def _instances(self, authorization_endpoint: str) -> dict[str, Any]:
         match = re.match(r"https://[^/]+/([^/]+)/", authorization_endpoint)
-        tenant = match[1] if match else self._azure.state.tenant
+        tenant = match[1] if match else self._core.state.tenant
         return {
             "tenant_discovery_endpoint": f"https://{HOST}/{tenant}/v2.0/.well-known/openid-configuration",
             "api-version": "1.1",
@@ -81,7 +79,7 @@ class Login:
 
     def _refuse_token(self) -> web.Response:
         trace, correlation = new_guid(), new_guid()
-        when = iso(self._azure.clock.now(), zulu=True)
+        when = iso(self._core.clock.now(), zulu=True)
         text = (
             "AADSTS7000215: localazure knows no client secrets, certificates or passwords; ask the managed-identity "
             f"endpoint (IDENTITY_ENDPOINT). Trace ID: {trace} Correlation ID: {correlation} Timestamp: {when}"
@@ -94,8 +92,8 @@ class Login:
         return web.json_response(body, status=401)
 
 
-def register(azure: Azure) -> Login:
+def register(core: Core) -> Login:
     """Serve login.microsoftonline.com."""
-    login = Login(azure)
-    azure.front.serve(HOST, login.handle)
+    login = Login(core)
+    core.front.serve(HOST, login.handle)
     return login

@@ -19,13 +19,11 @@ import types
 import typing
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
 from dev.localazure.state import State
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 log = logging.getLogger("localazure.persistence")
 
@@ -96,7 +94,7 @@ class Store:
             self._lock.close()
             raise StoreError(f"another localazure keeps its state in {folder}") from error
 
-    def load(self, azure: Azure) -> bool:
+    def load(self, core: Core) -> bool:
         """Fill an Azure with what was saved; return False if nothing was.
 
         Raises:
@@ -113,27 +111,27 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{file} cannot be read ({error}); move it away to start anew") from error
         for field in dataclasses.fields(State):
-            setattr(azure.state, field.name, getattr(state, field.name))
-        behind = (datetime.fromisoformat(saved["now"]) - azure.clock.now()).total_seconds()
+            setattr(core.state, field.name, getattr(state, field.name))
+        behind = (datetime.fromisoformat(saved["now"]) - core.clock.now()).total_seconds()
         if behind > 0:
-            azure.clock.advance(behind)
-        self._end_runs(azure)
+            core.clock.advance(behind)
+        self._end_runs(core)
         return True
 
-    def _end_runs(self, azure: Azure) -> None:
-        for run in azure.state.of_type("Microsoft.ContainerRegistry/registries/runs"):
+    def _end_runs(self, core: Core) -> None:
+        for run in core.state.of_type("Microsoft.ContainerRegistry/registries/runs"):
             if run.properties.get("status") in _UNFINISHED:
-                now = iso(azure.clock.now())
+                now = iso(core.clock.now())
                 run.properties.update(
                     status="Error", finishTime=now, lastUpdatedTime=now,
                     runErrorMessage="localazure was restarted while the run was under way",
                 )  # fmt: skip
 
-    def start(self, azure: Azure) -> None:
+    def start(self, core: Core) -> None:
         """Begin to save whenever something has changed, at most once a second."""
-        self._task = asyncio.get_running_loop().create_task(self._follow(azure))
+        self._task = asyncio.get_running_loop().create_task(self._follow(core))
 
-    async def stop(self, azure: Azure) -> None:
+    async def stop(self, core: Core) -> None:
         """Save for the last time and let go of the directory."""
         if self._task:
             self._task.cancel()
@@ -141,34 +139,34 @@ class Store:
                 await self._task
             if self._writing:
                 await asyncio.wait([self._writing])
-            self.save(azure)
+            self.save(core)
         self._lock.close()
 
-    async def _follow(self, azure: Azure) -> None:
+    async def _follow(self, core: Core) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            text, objects = self._snapshot(azure)
+            text, objects = self._snapshot(core)
             if text != self._saved:
                 # Shielded: `stop` lets a write that has begun finish before it saves for the last time.
-                self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, azure, text, objects))
+                self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, core, text, objects))
                 try:
                     await asyncio.shield(self._writing)
                 except OSError as error:
                     log.error("the state could not be written to %s, will try again: %s", self._folder, error)
 
-    def _snapshot(self, azure: Azure) -> tuple[str, dict[str, bytes]]:
+    def _snapshot(self, core: Core) -> tuple[str, dict[str, bytes]]:
         objects: dict[str, bytes] = {}
-        return json.dumps(encode(azure.state, objects)), objects
+        return json.dumps(encode(core.state, objects)), objects
 
-    def save(self, azure: Azure) -> None:
+    def save(self, core: Core) -> None:
         """Save now."""
-        self._write(azure, *self._snapshot(azure))
+        self._write(core, *self._snapshot(core))
 
-    def _write(self, azure: Azure, text: str, objects: dict[str, bytes]) -> None:
+    def _write(self, core: Core, text: str, objects: dict[str, bytes]) -> None:
         for name, body in objects.items():
             if not (self._objects / name).exists():
                 _replace(self._objects / name, body)
-        now = json.dumps(iso(azure.clock.now()))
+        now = json.dumps(iso(core.clock.now()))
         _replace(self._folder / "state.json", f'{{"version": {VERSION}, "now": {now}, "state": {text}}}'.encode())
         self._saved = text
         for file in self._objects.iterdir():

@@ -9,30 +9,29 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.core import Core
 
 SERVICES = ("rbac", "identity", "operations", "registries", "agent", "eventgrid")
 
 Settings = dict[str, dict[str, Any]]
 
 
-def read(azure: Azure) -> Settings:
+def read(core: Core) -> Settings:
     """Return all settings by service and name."""
     found: Settings = {
-        "clock": {"scale": azure.clock.scale},
-        "front": {"latency": azure.front.latency, "jitter": azure.front.jitter},
+        "clock": {"scale": core.clock.scale},
+        "front": {"latency": core.front.latency, "jitter": core.front.jitter},
         "throttle": {
             kind: {name: float(value) for name, value in asdict(limit).items()}
-            for kind, limit in azure.throttle.limits.items()
+            for kind, limit in core.throttle.limits.items()
         },
     }
     for name in SERVICES:
         values = {
             key: value.total_seconds() if isinstance(value, timedelta) else value
-            for key, value in vars(getattr(azure, name, None) or object).items()
+            for key, value in vars(getattr(core, name, None) or object).items()
             if not key.startswith("_") and isinstance(value, bool | int | float | timedelta)
         }
         if values:
@@ -40,13 +39,13 @@ def read(azure: Azure) -> Settings:
     return found
 
 
-def change(azure: Azure, changes: Any) -> None:
+def change(core: Core, changes: Any) -> None:
     """Change the settings named in `changes` (the form of `read`); nothing is changed if anything is wrong.
 
     Raises:
         ValueError: An unknown service or setting, or a value of the wrong kind.
     """
-    known = read(azure)
+    known = read(core)
     if not isinstance(changes, dict):
         raise ValueError("an object of services is expected")
     for service, values in changes.items():
@@ -57,7 +56,7 @@ def change(azure: Azure, changes: Any) -> None:
         _check(service, values, known[service])
     for service, values in changes.items():
         for name, value in values.items():
-            _set(azure, service, name, value)
+            _set(core, service, name, value)
 
 
 def _check(path: str, values: dict[str, Any], known: dict[str, Any]) -> None:
@@ -78,12 +77,12 @@ def _check(path: str, values: dict[str, Any], known: dict[str, Any]) -> None:
             raise ValueError(f"{where} must be a whole number")
 
 
-def _set(azure: Azure, service: str, name: str, value: Any) -> None:
+def _set(core: Core, service: str, name: str, value: Any) -> None:
     if service == "clock":
-        azure.clock.set_scale(float(value))
+        core.clock.set_scale(float(value))
     elif service == "throttle":
-        azure.throttle.configure(name, **value)
+        core.throttle.configure(name, **value)
     else:
-        owner = getattr(azure, service)
+        owner = getattr(core, service)
         now = getattr(owner, name)
         setattr(owner, name, timedelta(seconds=value) if isinstance(now, timedelta) else type(now)(value))

@@ -6,7 +6,7 @@ A Functions host is made known through the control endpoint. From then on the si
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -15,12 +15,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from dev.localazure import ids
-from dev.localazure.arm.gateway import Answer, Call
+from dev.localazure.call import Answer, Call
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 SITE = "Microsoft.Web/sites"
 FUNCTION = "Microsoft.Web/sites/functions"
@@ -34,11 +33,11 @@ _HOP_BY_HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "upgra
 class Sites:
     """Knows function apps and leads requests to them."""
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, core: Core, gateway: Gateway) -> None:
         """Register the ARM operations and the host names."""
-        self._azure = azure
+        self._core = core
         self._session: aiohttp.ClientSession | None = None
-        route = azure.arm.route
+        route = gateway.route
         sites = "/subscriptions/{sub}/resourceGroups/{group}/providers/Microsoft.Web/sites"
         route("GET", "/subscriptions/{sub}/providers/Microsoft.Web/sites", f"{SITE}/read", self._list_sites)
         route("GET", sites, f"{SITE}/read", self._list_sites)
@@ -57,7 +56,7 @@ class Sites:
               scope=sites + "/{site}")  # fmt: skip
         route("GET", "/providers/Microsoft.Web/locations/{location}/functionAppStacks",
               "Microsoft.Web/locations/functionAppStacks/read", self._list_stacks, open_to_all=True)  # fmt: skip
-        azure.front.serve(".azurewebsites.net", self.handle)
+        core.front.serve(".azurewebsites.net", self.handle)
 
     async def stop(self) -> None:
         """Close open connections."""
@@ -85,17 +84,17 @@ class Sites:
         parsed = ids.parse(resource_id)
         if parsed.type.lower() != SITE.lower():
             raise ValueError(f"resourceId must be one of a {SITE}: {resource_id}")
-        group = self._azure.state.get(f"/subscriptions/{parsed.subscription}/resourceGroups/{parsed.group}")
+        group = self._core.state.get(f"/subscriptions/{parsed.subscription}/resourceGroups/{parsed.group}")
         if group is None:
             raise ValueError(f"resource group {parsed.group!r} does not exist; create it first")
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost"):
             raise ValueError(f"url must be http on 127.0.0.1: {url}")
-        known = self._azure.state.get(resource_id)
-        for resource in self._azure.state.remove(resource_id):
-            self._azure.forget(resource)
+        known = self._core.state.get(resource_id)
+        for resource in self._core.state.remove(resource_id):
+            self._core.forget(resource)
         host = f"{parsed.name.lower()}.azurewebsites.net"
-        site = self._azure.state.put(Resource(resource_id, SITE, parsed.name, group.location, properties={
+        site = self._core.state.put(Resource(resource_id, SITE, parsed.name, group.location, properties={
             "state": "Running", "hostNames": [host], "enabledHostNames": [host], "defaultHostName": host,
             "serverFarmId": f"{group.id}/providers/Microsoft.Web/serverfarms/{parsed.name}",
             "sku": "FlexConsumption", "reserved": True, "functionAppConfig": {"runtime": _RUNTIME},
@@ -104,7 +103,7 @@ class Sites:
         }))  # fmt: skip
         for function in functions:
             name = function["name"]
-            self._azure.state.put(Resource(f"{resource_id}/functions/{name}", FUNCTION, f"{parsed.name}/{name}",
+            self._core.state.put(Resource(f"{resource_id}/functions/{name}", FUNCTION, f"{parsed.name}/{name}",
                                            properties=dict(function)))  # fmt: skip
         return site
 
@@ -112,19 +111,19 @@ class Sites:
         """Return id, host name, URL and functions of each known site."""
         return [
             {"id": s.id, "host": s.properties["defaultHostName"], "url": s.properties["url"],
-             "functions": [f.properties for f in self._azure.state.of_type(FUNCTION, s.id)]}
-            for s in self._azure.state.of_type(SITE)
+             "functions": [f.properties for f in self._core.state.of_type(FUNCTION, s.id)]}
+            for s in self._core.state.of_type(SITE)
         ]  # fmt: skip
 
     def function(self, resource_id: str) -> dict[str, Any] | None:
         """Return name and trigger type of a function by its resource id."""
-        found = self._azure.state.get(resource_id)
+        found = self._core.state.get(resource_id)
         return found.properties if found is not None and found.type == FUNCTION else None
 
     def event_grid_url(self, function_id: str) -> str | None:
         """Return the address at which a function takes events, with its key; None if it is not there."""
         function = self.function(function_id)
-        site = self._azure.state.get(function_id.lower().rpartition("/functions/")[0])
+        site = self._core.state.get(function_id.lower().rpartition("/functions/")[0])
         if function is None or site is None:
             return None
         query = urlencode({"functionName": function["name"], "code": site.properties["eventGridKey"]})
@@ -132,7 +131,7 @@ class Sites:
 
     def is_stopped(self, function_id: str) -> bool:
         """Tell whether somebody stopped the app of a function."""
-        site = self._azure.state.get(function_id.lower().rpartition("/functions/")[0])
+        site = self._core.state.get(function_id.lower().rpartition("/functions/")[0])
         return site is not None and _is_stopped(site)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -142,7 +141,7 @@ class Sites:
         https://learn.microsoft.com/archive/blogs/waws/azure-web-apps-error-403-this-web-app-is-stopped
         """
         host = request.host.partition(":")[0].lower()
-        site = next((s for s in self._azure.state.of_type(SITE) if s.properties["defaultHostName"] == host), None)
+        site = next((s for s in self._core.state.of_type(SITE) if s.properties["defaultHostName"] == host), None)
         if site is None:
             return web.Response(status=404, text="404 Web Site not found.")
         if _is_stopped(site):
@@ -164,11 +163,11 @@ class Sites:
 
     async def _list_sites(self, call: Call) -> Answer:
         scope = call.scope.lower().partition("/providers/")[0]
-        return Answer(body={"value": [_view(s) for s in self._azure.state.of_type(SITE, scope)]})
+        return Answer(body={"value": [_view(s) for s in self._core.state.of_type(SITE, scope)]})
 
     async def _list_functions(self, call: Call) -> Answer:
         site = call.resource(call.scope.rpartition("/")[0])
-        return Answer(body={"value": [_view(f) for f in self._azure.state.of_type(FUNCTION, site.id)]})
+        return Answer(body={"value": [_view(f) for f in self._core.state.of_type(FUNCTION, site.id)]})
 
     async def _list_keys(self, call: Call) -> Answer:
         """https://learn.microsoft.com/rest/api/appservice/web-apps/list-host-keys."""

@@ -10,6 +10,7 @@ from typing import Any
 from dev.localazure import ids
 
 DEFAULT_SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
+SUBSCRIPTION = "Microsoft.Resources/subscriptions"
 DEFAULT_TENANT = "00000000-0000-4000-8000-00000000000a"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dev.localazure.arm.restrictions import Restriction
+from dev.localazure.restrictions import Restriction
 from dev.testing.azure import SUBSCRIPTION
 from shared.adapters.messages import REBUILD_REQUESTS
 from tests.integration.test_rebuilding import handle, request

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dev.localazure.arm.restrictions import Restriction
+from dev.localazure.restrictions import Restriction
 from dev.testing.azure import SUBSCRIPTION
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS

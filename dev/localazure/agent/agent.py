@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -18,11 +18,12 @@ from dev.localazure.agent.definition import Definition
 from dev.localazure.agent.errors import RunFailed, TimedOut
 from dev.localazure.agent.execution import Execution
 from dev.localazure.agent.logs import RunLog, duration, location
+from dev.localazure.agent.machine import Machine
+from dev.localazure.blobs import Blobs
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
+from dev.localazure.registry.service import RegistryService
 from dev.localazure.state import Resource
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 log = logging.getLogger("localazure.agent")
 
@@ -32,34 +33,27 @@ TERMINAL = ("Succeeded", "Failed", "Canceled", "Error", "Timeout")
 FAILED = "failed during run, err: exit status 1"
 
 
-class Agent:
+class Agent(Machine):
     """ACR's build agents for all registries.
 
     Attributes:
-        pace: Seconds on Azure's clock that one piece of work takes (a login, a scan, a push, …); a run of two steps
-            has six to eight of them. For a timeline like Azure's, use about 3.
         concurrency: How many runs of one registry work at the same time; others wait as `Queued`. Azure publishes no
             number.
-        address: From where registries see the agents, which have public addresses of their own.
-        contexts: Which local folder stands for which git repository.
         forbidden: Subscriptions (ids in lower case) whose runs are refused with `TasksOperationsNotAllowed`.
     """
 
-    def __init__(self, azure: Azure) -> None:
-        """Wait for runs of this Azure."""
-        self._azure = azure
+    def __init__(self, core: Core, registries: RegistryService, blobs: Blobs, control: web.UrlDispatcher) -> None:
+        """Wait for runs; `control` are the routes of the local endpoint."""
+        super().__init__(core, registries, blobs)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._busy: Counter[str] = Counter()
         self._freed = asyncio.Condition()
         self._canceled: set[str] = set()
-        self.pace = 0.2
         self.concurrency = 4
-        self.address = "203.0.113.9"
-        self.contexts = Contexts()
         self.forbidden: set[str] = set()
-        azure.on_forget.append(self._forget)
-        azure.control.app.router.add_get("/control/contexts", self._get_contexts)
-        azure.control.app.router.add_post("/control/contexts", self._add_context)
+        core.on_forget.append(self._forget)
+        control.add_get("/control/contexts", self._get_contexts)
+        control.add_post("/control/contexts", self._add_context)
 
     def submit(self, run: Resource) -> None:
         """Start working on a run in status `Queued` as soon as an agent of its registry is free."""
@@ -112,12 +106,8 @@ class Agent:
             async with self._freed:
                 self._freed.notify_all()
 
-    def source_path(self, registry: Resource, relative: str) -> str:
-        """Return container and path of a source that was uploaded for a registry."""
-        return f"{location(registry, '')[1].partition('/')[0]}/{relative}"
-
     def _registry(self, run: Resource) -> Resource:
-        registry = self._azure.state.get(run.id.rpartition("/runs/")[0])
+        registry = self.state.get(run.id.rpartition("/runs/")[0])
         if registry is None:
             raise LookupError(f"the registry of {run.id} is gone")
         return registry
@@ -128,12 +118,12 @@ class Agent:
 
     async def _serve(self, run: Resource) -> None:
         registry = self._registry(run)
-        run_log = RunLog(self._azure.blobs, location(registry, run.name)[1], self._azure.clock)
+        run_log = RunLog(self.blobs, location(registry, run.name)[1], self.clock)
         try:
             async with self._slot(registry):
                 self._update(run, status="Started")
-                await self._azure.clock.sleep(self.pace)
-                self._update(run, status="Running", startTime=iso(self._azure.clock.now()))
+                await self.clock.sleep(self.pace)
+                self._update(run, status="Running", startTime=iso(self.clock.now()))
                 await self._execute(registry, run, run_log)
         except asyncio.CancelledError:
             if run.id not in self._canceled:
@@ -145,7 +135,7 @@ class Agent:
 
     async def _execute(self, registry: Resource, run: Resource, run_log: RunLog) -> None:
         definition: Definition = run.properties["_definition"]
-        work = Execution(self._azure, self, registry, run.name, definition, run_log)
+        work = Execution(self, registry, run.name, definition, run_log)
         hosts = list(definition["credentials"].get("customRegistries") or {})
         ended: dict[str, Any] = {"customRegistries": hosts} if hosts else {}
         try:
@@ -164,12 +154,12 @@ class Agent:
 
     def _remember(self, registry: Resource, task: str, found: list[dependencies.Dependency]) -> None:
         """Show on the task what it depends on, as ACR does after a successful run."""
-        resource = self._azure.state.get(f"{registry.id}/tasks/{task}") if task else None
+        resource = self.state.get(f"{registry.id}/tasks/{task}") if task else None
         if resource and found:
             resource.properties["step"]["baseImageDependencies"] = dependencies.of_task(found)
 
     def _end(self, run: Resource, run_log: RunLog, status: str, outcome: str, sentence: str, **changes: Any) -> None:
-        now = self._azure.clock.now()
+        now = self.clock.now()
         started = datetime.fromisoformat(run.properties.get("startTime") or iso(now))
         run_log.raw(f"\nRun ID: {run.name} {sentence.format(elapsed=duration(now - started))}")
         # The run first: who sees the end of the log asks for the run's status at once.
@@ -178,7 +168,7 @@ class Agent:
 
     def _update(self, run: Resource, **changes: Any) -> None:
         run.properties.update(changes)
-        run.properties["lastUpdatedTime"] = whole_seconds(self._azure.clock.now())
+        run.properties["lastUpdatedTime"] = whole_seconds(self.clock.now())
 
 
 def whole_seconds(moment: datetime) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure.agent.definition import Definition
 from dev.localazure.agent.docker import UNAUTHORIZED, Login
 from dev.localazure.agent.errors import RunFailed
+from dev.localazure.agent.machine import Machine
 from dev.localazure.registry import network
 from dev.localazure.registry.errors import RegistryError
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
-    from dev.localazure.state import Principal, Resource
+from dev.localazure.state import Principal, Resource
 
 
-def resolve(azure: Azure, registry: Resource, definition: Definition) -> dict[str, Login]:
+def resolve(machine: Machine, registry: Resource, definition: Definition) -> dict[str, Login]:
     """Return the login for each registry host that a run has a credential for.
 
     The source registry needs no credential in its own run, unless it is in ABAC mode: then ACR's own token is worth
@@ -36,26 +34,26 @@ def resolve(azure: Azure, registry: Resource, definition: Definition) -> dict[st
     source: dict[str, Any] = definition["credentials"].get("sourceRegistry") or {}
     identity = source.get("identity") or ""
     if identity and identity.lower() != "none":
-        logins[login_server] = _with_identity(azure, login_server, identity, definition)
+        logins[login_server] = _with_identity(machine, login_server, identity, definition)
     elif source.get("loginMode") != "None":
         abac = registry.properties.get("roleAssignmentMode") == "AbacRepositoryPermissions"
-        logins[login_server] = Login(None, refused=_denied(azure, registry) or (UNAUTHORIZED if abac else ""))
+        logins[login_server] = Login(None, refused=_denied(machine, registry) or (UNAUTHORIZED if abac else ""))
     for host, credential in (definition["credentials"].get("customRegistries") or {}).items():
         if credential.get("userName") or credential.get("password"):
-            logins[host] = _with_password(azure, host, credential)
+            logins[host] = _with_password(machine, host, credential)
         else:
-            logins[host] = _with_identity(azure, host, credential.get("identity") or "", definition)
+            logins[host] = _with_identity(machine, host, credential.get("identity") or "", definition)
     return logins
 
 
-def _with_identity(azure: Azure, host: str, identity: str, definition: Definition) -> Login:
-    principal = _principal(azure, identity, definition)
+def _with_identity(machine: Machine, host: str, identity: str, definition: Definition) -> Login:
+    principal = _principal(machine, identity, definition)
     if principal is None:
         raise RunFailed(
             "failed to resolve secrets: unable to get ARM token: adal: Refresh request failed. Status Code = '400'. "
             'Response body: {"error":"invalid_request","error_description":"Identity not found"}'
         )
-    target = azure.registries.find(host)
+    target = machine.registries.find(host)
     if target is None:
         raise RunFailed(
             "failed to resolve secrets: unable to send the request to get ACR refresh token: "
@@ -63,9 +61,9 @@ def _with_identity(azure: Azure, host: str, identity: str, definition: Definitio
         )
     passes = identity.lower() == "[system]" and network.lets_tasks_pass(target)
     try:
-        if denied := "" if passes else _denied(azure, target):
+        if denied := "" if passes else _denied(machine, target):
             raise RegistryError(403, "DENIED", denied)
-        azure.registries.exchange(principal, target)
+        machine.registries.exchange(principal, target)
     except RegistryError as error:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
         raise RunFailed(
@@ -74,34 +72,34 @@ def _with_identity(azure: Azure, host: str, identity: str, definition: Definitio
     return Login(principal, passes=passes)
 
 
-def _denied(azure: Azure, registry: Resource) -> str:
+def _denied(machine: Machine, registry: Resource) -> str:
     """Return what a registry's firewall says to the agent, or "" if it admits it."""
-    address = azure.agent.address
+    address = machine.address
     return "" if network.admits(registry, address) else f"denied: {network.denial(address)}"
 
 
-def _principal(azure: Azure, identity: str, definition: Definition) -> Principal | None:
+def _principal(machine: Machine, identity: str, definition: Definition) -> Principal | None:
     """Return the principal that a credential's identity stands for, if the run may use it."""
     if identity.lower() == "[system]":
-        return azure.state.principals.get(definition["identity"].get("principalId") or "")
+        return machine.state.principals.get(definition["identity"].get("principalId") or "")
     if identity.lower() == "[caller]":
-        return azure.state.principals.get(definition["caller"])
+        return machine.state.principals.get(definition["caller"])
     assigned = (definition["identity"].get("userAssignedIdentities") or {}).values()
     if identity and any((user.get("clientId") or "").lower() == identity.lower() for user in assigned):
-        return azure.state.principal_by_app_id(identity)
+        return machine.state.principal_by_app_id(identity)
     return None
 
 
-def _with_password(azure: Azure, host: str, credential: dict[str, Any]) -> Login:
+def _with_password(machine: Machine, host: str, credential: dict[str, Any]) -> Login:
     user, password = credential.get("userName") or {}, credential.get("password") or {}
     if "vaultsecret" in (str(user.get("type")).lower(), str(password.get("type")).lower()):
         raise RunFailed("failed to resolve secrets: localazure has no Key Vault to read from")
-    target = azure.registries.find(host)
+    target = machine.registries.find(host)
     if target is None:
         return Login(None, refused=UNAUTHORIZED)
-    if denied := _denied(azure, target):
+    if denied := _denied(machine, target):
         return Login(None, refused=denied)
     try:
-        return Login(azure.registries.auth.log_in(user.get("value") or "", password.get("value") or "", target))
+        return Login(machine.registries.auth.log_in(user.get("value") or "", password.get("value") or "", target))
     except RegistryError:
         return Login(None, refused=UNAUTHORIZED)

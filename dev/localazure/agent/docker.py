@@ -7,17 +7,14 @@ import io
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dev.localazure.agent.dockerfile import DOCKER_HUB, ImageName, image_name
 from dev.localazure.agent.errors import RunFailed
+from dev.localazure.agent.machine import Machine
 from dev.localazure.registry import network
 from dev.localazure.registry.errors import RegistryError
 from dev.localazure.registry.images import Image, public_image
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
-    from dev.localazure.state import Principal, Resource
+from dev.localazure.state import Principal, Resource
 
 USER_AGENT = (
     "docker/23.0.7+azure-1 go/go1.19.12 git-commit/main kernel/5.15.0-1080-azure os/linux arch/amd64 "
@@ -50,9 +47,9 @@ class Docker:
         digests: Digest in its registry of each reference that was pulled or pushed.
     """
 
-    def __init__(self, azure: Azure, logins: Mapping[str, Login], out: Callable[[str], None]) -> None:
+    def __init__(self, machine: Machine, logins: Mapping[str, Login], out: Callable[[str], None]) -> None:
         """Start without images; `out` takes lines of output."""
-        self._azure, self._out = azure, out
+        self._machine, self._out = machine, out
         self.logins = {host.lower(): login for host, login in logins.items()}
         self.images: dict[str, Image] = {}
         self.digests: dict[str, str] = {}
@@ -63,11 +60,11 @@ class Docker:
         login = self.logins.get(host.lower())
         if login is None:
             return False
-        return login.principal is None or self._azure.registries.may(login.principal, registry, repository, action)
+        return login.principal is None or self._machine.registries.may(login.principal, registry, repository, action)
 
     def _refusal(self, host: str, registry: Resource, repository: str, action: str) -> str:
         """Return what a registry says to a request of this agent's that it refuses, or ""."""
-        login, address = self.logins.get(host.lower()), self._azure.agent.address
+        login, address = self.logins.get(host.lower()), self._machine.address
         if not (network.admits(registry, address) or (login and login.passes)):
             return f"denied: {network.denial(address)}"
         return "" if self._may(host, registry, repository, action) else UNAUTHORIZED
@@ -97,7 +94,7 @@ class Docker:
 
     def _fetch(self, name: ImageName) -> Image:
         host = name.registry
-        registry = self._azure.registries.find(host)
+        registry = self._machine.registries.find(host)
         if registry is None:
             if host.endswith(".azurecr.io"):
                 raise RunFailed(f'Get "https://{host}/v2/": dial tcp: lookup {host}: no such host')
@@ -107,7 +104,7 @@ class Docker:
         if refusal := self._refusal(host, registry, name.repository, "pull"):
             raise RunFailed(f'Head "https://{host}/v2/{name.repository}/manifests/{name.reference}": {refusal}')
         try:
-            return self._azure.registries.load(registry, name.repository, name.reference)
+            return self._machine.registries.load(registry, name.repository, name.reference)
         except RegistryError as error:
             raise RunFailed(f"manifest for {name.text} not found: manifest unknown: {error.message}") from error
 
@@ -136,7 +133,7 @@ class Docker:
         image = self.images.get(name.text)
         if image is None:
             raise RunFailed(f"An image does not exist locally with the tag: {repository}")
-        registry = self._azure.registries.find(name.registry)
+        registry = self._machine.registries.find(name.registry)
         if registry is None:
             raise RunFailed("denied: requested access to the resource is denied")
         layers = image.document["layers"]
@@ -145,10 +142,10 @@ class Docker:
         if refusal := self._refusal(name.registry, registry, name.repository, "push"):
             raise RunFailed(refusal)
         for layer in layers:
-            there = self._azure.registries.get_blob(registry, layer["digest"]) is not None
+            there = self._machine.registries.get_blob(registry, layer["digest"]) is not None
             self._out(f"{layer['digest'][7:19]}: {'Layer already exists' if there else 'Pushed'}")
         try:
-            self._azure.registries.push(registry, name.repository, name.tag, image, user_agent=USER_AGENT)
+            self._machine.registries.push(registry, name.repository, name.tag, image, user_agent=USER_AGENT)
         except RegistryError as error:
             raise RunFailed(f"{error.code.lower()}: {error.message}") from error
         self._out(f"{name.tag}: digest: {image.digest} size: {len(image.manifest)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import posixpath
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -18,15 +18,11 @@ from dev.localazure.agent.dependencies import Dependency, as_yaml
 from dev.localazure.agent.docker import Docker, Login
 from dev.localazure.agent.dockerfile import ImageName, image_name, scan
 from dev.localazure.agent.errors import RunFailed, TimedOut
+from dev.localazure.agent.logs import RunLog
+from dev.localazure.agent.machine import Machine
 from dev.localazure.agent.taskfile import NETWORK, Step, TaskFile
 from dev.localazure.clock import iso
-from dev.localazure.state import new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.agent.agent import Agent
-    from dev.localazure.agent.logs import RunLog
-    from dev.localazure.azure import Azure
-    from dev.localazure.state import Resource
+from dev.localazure.state import Resource, new_guid
 
 _PUSH_ATTEMPTS = 3
 
@@ -49,17 +45,15 @@ class Execution:
         dependencies: What was built and from what, once all steps have succeeded.
     """
 
-    def __init__(
-        self, azure: Azure, agent: Agent, registry: Resource, run_id: str, definition: Definition, log: RunLog
-    ) -> None:
+    def __init__(self, machine: Machine, registry: Resource, run_id: str, definition: Definition, log: RunLog) -> None:
         """Prepare to execute a run of a registry."""
-        self._azure, self._agent, self._registry, self._run_id = azure, agent, registry, run_id
+        self._machine, self._registry, self._run_id = machine, registry, run_id
         self._definition, self._log = definition, log
         self._login_server: str = registry.properties["loginServer"]
         self._home = f"acb_vol_{new_guid()}"
         self._source = Context()
         self._spent = 0.0
-        self._docker = Docker(azure, {}, log.raw)
+        self._docker = Docker(machine, {}, log.raw)
         self.outputs: list[dict[str, str]] = []
         self.dependencies: list[Dependency] = []
 
@@ -82,7 +76,7 @@ class Execution:
         task, aliases = self._load()
         await self._work()
         try:
-            logins = credentials.resolve(self._azure, self._registry, self._definition)
+            logins = credentials.resolve(self._machine, self._registry, self._definition)
         except RunFailed as error:
             raise RunFailed(f"{prefix}{error}") from error
         taskfile.check(task)
@@ -101,20 +95,20 @@ class Execution:
             TimedOut: The task's timeout is.
         """
         left = self._definition["timeout"] - self._spent
-        seconds = min(self._agent.pace, left, limit)
+        seconds = min(self._machine.pace, left, limit)
         self._spent += seconds
-        await self._azure.clock.sleep(seconds)
-        if left < min(self._agent.pace, limit):
+        await self._machine.clock.sleep(seconds)
+        if left < min(self._machine.pace, limit):
             raise TimedOut
-        if limit < self._agent.pace:
+        if limit < self._machine.pace:
             raise RunFailed("context deadline exceeded")
 
     def _download(self, location: str) -> Context:
         """Return the run's source: a git repository, or an archive that was uploaded before."""
         try:
             if context.is_url(location):
-                return self._agent.contexts.clone(location)
-            archive = self._azure.blobs.read(self._agent.source_path(self._registry, location))
+                return self._machine.contexts.clone(location)
+            archive = self._machine.blobs.read(self._machine.source_path(self._registry, location))
             if archive is None:
                 raise RunFailed(f"blob {location} does not exist")
             return context.from_archive(archive)
@@ -141,7 +135,7 @@ class Execution:
             "Run": {
                 "ID": self._run_id, "Commit": "", "Repository": "", "Branch": "", "GitTag": "", "TriggeredBy": "",
                 "Registry": self._login_server, "RegistryName": self._login_server.partition(".")[0],
-                "Date": f"{self._azure.clock.now():%Y%m%d-%H%M%Sz}", "SharedVolume": self._home,
+                "Date": f"{self._machine.clock.now():%Y%m%d-%H%M%Sz}", "SharedVolume": self._home,
                 "OS": (platform.get("os") or "linux").lower(), "OSVersion": "",
                 "Architecture": platform.get("architecture") or "amd64", "TaskName": definition["task"],
             },
@@ -192,10 +186,10 @@ class Execution:
                     f'daemon: Get "https://{host}/v2/": {login.refused}\n: exit status 1'
                 )
             say(f"Successfully logged into {host}")
-        self._docker = Docker(self._azure, logins, self._log.raw)
+        self._docker = Docker(self._machine, logins, self._log.raw)
 
     async def _step(self, step: Step, aliases: dict[str, str]) -> StepRecord:
-        say, record, started = self._log.say, StepRecord(step.id), self._azure.clock.now()
+        say, record, started = self._log.say, StepRecord(step.id), self._machine.clock.now()
         say(
             f"Executing step ID: {step.id}. Timeout(sec): {step.timeout}, Working directory: "
             f"'{step.working_directory}', Network: '{step.network}'"
@@ -211,7 +205,7 @@ class Execution:
             if not step.ignore_errors:
                 raise RunFailed(f"failed to run step ID: {step.id}: {error}") from error
             say(f"Step ID: {step.id} encountered an error: {error}, but is set to ignore errors. Continuing...")
-        record.seconds = (self._azure.clock.now() - started).total_seconds()
+        record.seconds = (self._machine.clock.now() - started).total_seconds()
         return record
 
     async def _build(self, step: Step, record: StepRecord) -> None:
@@ -246,7 +240,7 @@ class Execution:
         say(f"Successfully executed container: {step.id}")
 
     def _now(self) -> str:
-        return iso(self._azure.clock.now(), zulu=True)
+        return iso(self._machine.clock.now(), zulu=True)
 
     def _container_failed(self, step: Step, output: str, status: int = 1) -> RunFailed:
         self._log.raw(output)
@@ -260,7 +254,7 @@ class Execution:
             source = Context()
             if context.is_git_url(arguments.context):
                 try:
-                    source = self._agent.contexts.clone(arguments.context)
+                    source = self._machine.contexts.clone(arguments.context)
                 except RunFailed as error:
                     raise RunFailed(
                         f"Getting context from Git URL\nunable to git clone to {step.id}: {error}"
@@ -310,7 +304,7 @@ class Execution:
             raise self._container_failed(step, str(error)) from error
         try:
             name = image_name(word)
-            if self._azure.registries.find(name.registry) or name.registry.endswith(".azurecr.io"):
+            if self._machine.registries.find(name.registry) or name.registry.endswith(".azurecr.io"):
                 self._docker.pull(name, dockercli.PLATFORM)
         except RunFailed as error:
             output = f"docker: Error response from daemon: {error}.\nSee 'docker run --help'."

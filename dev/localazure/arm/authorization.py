@@ -9,34 +9,34 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from dev.localazure import conditions, ids
-from dev.localazure.arm.gateway import Answer, Call
 from dev.localazure.arm.groups import page
+from dev.localazure.call import Answer, Call
 from dev.localazure.clock import iso
 from dev.localazure.conditions import ConditionError
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.rbac import ROLE_ASSIGNMENT, Decision, forbidden
 from dev.localazure.roles import ROLES, RoleDefinition
 from dev.localazure.state import Principal, Resource
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 ROLE_DEFINITION = "Microsoft.Authorization/roleDefinitions"
 _PRINCIPAL_TYPES = ("ServicePrincipal", "User", "Group")
 _DEFINITION_ID = re.compile(r".*/providers/Microsoft\.Authorization/roleDefinitions/([^/]+)", re.IGNORECASE)
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway) -> None:
     """Register the operations."""
-    route = azure.arm.route
+    route = gateway.route
     for prefix in ("", "/{scope:path}"):
         provider = f"{prefix}/providers/Microsoft.Authorization"
         one, many = f"{provider}/roleAssignments/{{name}}", f"{provider}/roleAssignments"
         # Writes and deletes are authorized below: conditions look at what is assigned.
-        route("PUT", one, f"{ROLE_ASSIGNMENT}/write", _put_assignment, open_to_all=True)
+        route("PUT", one, f"{ROLE_ASSIGNMENT}/write", partial(_put_assignment, gateway), open_to_all=True)
         route("DELETE", one, f"{ROLE_ASSIGNMENT}/delete", _delete_assignment, open_to_all=True)
         route("GET", one, f"{ROLE_ASSIGNMENT}/read", _get_assignment)
         route("GET", many, f"{ROLE_ASSIGNMENT}/read", _list_assignments, scope=provider)
@@ -160,7 +160,7 @@ def _assignment_view(assignment: Resource, scope: str, *, arrived: str | None = 
 
 
 async def _get_assignment(call: Call) -> Answer:
-    found = call.azure.state.get(call.scope)
+    found = call.core.state.get(call.scope)
     if found is None:
         name = call.params["name"]
         raise ArmError(404, "RoleAssignmentNotFound", f"The role assignment '{name}' is not found.")
@@ -180,7 +180,7 @@ async def _list_assignments(call: Call) -> Answer:
         inside = ids.covers(at, scope) or ("atscope()" not in clauses and ids.covers(scope, at))
         return inside and (principal is None or assignment.properties["principalId"].lower() == principal.lower())
 
-    found = [a for a in call.azure.state.of_type(ROLE_ASSIGNMENT) if wanted(a)]
+    found = [a for a in call.core.state.of_type(ROLE_ASSIGNMENT) if wanted(a)]
     return Answer(body=page(call, [_assignment_view(a, scope) for a in found]))
 
 
@@ -199,7 +199,7 @@ def _attributes_of(assignment: Resource | None) -> dict[str, list[str]]:
 
 def _authorize(call: Call, request: dict[str, list[str]], resource: dict[str, list[str]]) -> None:
     object_id = call.principal.object_id
-    decision = call.azure.rbac.decide(object_id, call.action, call.scope, request=request, resource=resource)
+    decision = call.core.rbac.decide(object_id, call.action, call.scope, request=request, resource=resource)
     if decision is not Decision.ALLOWED:
         raise forbidden(call.principal, call.action, call.scope, decision)
 
@@ -239,23 +239,23 @@ def _read(call: Call) -> _Wanted:
     )  # fmt: skip
 
 
-async def _put_assignment(call: Call) -> Answer:
-    azure, scope, name = call.azure, _target(call), call.params["name"]
-    existing = azure.state.get(call.scope)
+async def _put_assignment(gateway: Gateway, call: Call) -> Answer:
+    core, scope, name = call.core, _target(call), call.params["name"]
+    existing = core.state.get(call.scope)
     wanted = _read(call)
     _authorize(call, _attributes(wanted.role, wanted.principal, wanted.kind), _attributes_of(existing))
     if not _is_guid(name):
         message = f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID."
         raise _bad_request("InvalidRoleAssignmentId", message)
     call.object_body()
-    kind = _validate(call, wanted, scope)
+    kind = _validate(gateway, call, wanted, scope)
     _refuse_conflicts(call, wanted, scope)
     if existing is None:
         _refuse_above_limit(call, scope)
     else:
-        azure.rbac.retire(existing)
+        core.rbac.retire(existing)
     now = call.now
-    updated = {"updatedOn": iso(azure.clock.now()), "updatedBy": call.principal.object_id}
+    updated = {"updatedOn": iso(core.clock.now()), "updatedBy": call.principal.object_id}
     made = existing.properties if existing else {"createdOn": updated["updatedOn"], "createdBy": updated["updatedBy"]}
     assignment = Resource(
         call.scope if existing is None else existing.id, ROLE_ASSIGNMENT, name.lower(),
@@ -265,16 +265,16 @@ async def _put_assignment(call: Call) -> Answer:
             "conditionVersion": wanted.condition_version, "description": wanted.description,
             "delegatedManagedIdentityResourceId": wanted.delegated,
             "createdOn": made["createdOn"], "createdBy": made.get("createdBy"),
-            **updated, "effectiveAt": iso(now + azure.rbac.delay),
+            **updated, "effectiveAt": iso(now + core.rbac.delay),
         },
     )  # fmt: skip
-    azure.state.put(assignment)
+    core.state.put(assignment)
     if existing is not None:
         return Answer(200, _assignment_view(assignment, scope))
     return Answer(201, _assignment_view(assignment, scope, arrived=iso(now)))
 
 
-def _validate(call: Call, wanted: _Wanted, scope: str) -> str:
+def _validate(gateway: Gateway, call: Call, wanted: _Wanted, scope: str) -> str:
     """Check a PUT in Azure's order and return the principal's type.
 
     Raises:
@@ -291,9 +291,9 @@ def _validate(call: Call, wanted: _Wanted, scope: str) -> str:
     _role(wanted.role)
     _validate_condition(wanted)
     # Resources of services that run elsewhere (storage, sites) can be scopes without being resources here.
-    if call.azure.arm.serves(scope):
+    if gateway.serves(scope):
         call.resource(scope)
-    principal = _principal(call.azure, wanted)
+    principal = _principal(call.core, wanted)
     if wanted.kind not in (None, principal.kind):
         raise _bad_request(
             "UnmatchedPrincipalType",
@@ -315,17 +315,17 @@ def _validate_condition(wanted: _Wanted) -> None:
         raise _bad_request("InvalidRoleAssignmentCondition", f"{message} Error: {error}.") from error
 
 
-def _principal(azure: Azure, wanted: _Wanted) -> Principal:
+def _principal(core: Core, wanted: _Wanted) -> Principal:
     """Return the principal, once the directory knows it.
 
     Raises:
         ArmError: 400 `PrincipalNotFound`.
     """
-    found = azure.identity.find(wanted.principal, trusted=wanted.kind is not None)
+    found = core.identity.find(wanted.principal, trusted=wanted.kind is not None)
     if found is None:
         raise _bad_request(
             "PrincipalNotFound",
-            f"Principal {_plain(wanted.principal)} does not exist in the directory {azure.state.tenant}. Check that "
+            f"Principal {_plain(wanted.principal)} does not exist in the directory {core.state.tenant}. Check that "
             "you have the correct principal ID. If you are creating this principal and then immediately assigning a "
             "role, this error might be related to a replication delay. In this case, set the role assignment "
             "principalType property to a value, such as ServicePrincipal, User, or Group.  "
@@ -341,7 +341,7 @@ def _refuse_conflicts(call: Call, wanted: _Wanted, scope: str) -> None:
     (https://github.com/Azure/azure-cli/issues/8568, https://github.com/Azure/azure-sdk-for-go/issues/19060); a PUT
     that changes the condition or description is an update.
     """
-    for other in call.azure.state.of_type(ROLE_ASSIGNMENT):
+    for other in call.core.state.of_type(ROLE_ASSIGNMENT):
         same = other.properties["scope"].lower() == scope.lower() and wanted.same_as(other)
         if other.name.lower() == call.params["name"].lower():
             if not same:
@@ -357,17 +357,17 @@ def _refuse_conflicts(call: Call, wanted: _Wanted, scope: str) -> None:
 
 
 def _refuse_above_limit(call: Call, scope: str) -> None:
-    subscription, limit = _subscription(scope), call.azure.rbac.limit
-    if subscription and sum(1 for _ in call.azure.state.of_type(ROLE_ASSIGNMENT, subscription)) >= limit:
+    subscription, limit = _subscription(scope), call.core.rbac.limit
+    if subscription and sum(1 for _ in call.core.state.of_type(ROLE_ASSIGNMENT, subscription)) >= limit:
         raise _bad_request("RoleAssignmentLimitExceeded",
                            f"The subscription already has its maximum of {limit} role assignments.")  # fmt: skip
 
 
 async def _delete_assignment(call: Call) -> Answer:
-    existing = call.azure.state.get(call.scope)
+    existing = call.core.state.get(call.scope)
     _authorize(call, {}, _attributes_of(existing))
     if existing is None:
         return Answer(204)
-    call.azure.rbac.retire(existing)
-    call.azure.state.remove(existing.id)
+    call.core.rbac.retire(existing)
+    call.core.state.remove(existing.id)
     return Answer(200, _assignment_view(existing, _target(call)))

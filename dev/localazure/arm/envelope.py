@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from dev.localazure import ids
-from dev.localazure.arm.gateway import Answer, Call, Handler
+from dev.localazure.call import Answer, Call, Handler
 from dev.localazure.clock import iso
 from dev.localazure.errors import ArmError
 from dev.localazure.state import Principal, Resource
@@ -35,7 +35,7 @@ def supported(kind: str, versions: Collection[str], handler: Handler) -> Handler
 
     async def checked(call: Call) -> Answer:
         if call.api_version.lower() not in versions:
-            resource = call.azure.state.get(call.scope)
+            resource = call.core.state.get(call.scope)
             body = call.body if isinstance(call.body, dict) else {}
             location = resource.location if resource else body.get("location", "")
             raise ArmError(
@@ -96,7 +96,7 @@ def require_parent(call: Call, verb: str, kind: str) -> Resource:
         ArmError: 404 `ParentResourceNotFound`.
     """
     parent_id = "/".join(call.scope.split("/")[:9])
-    parent = call.azure.state.get(parent_id)
+    parent = call.core.state.get(parent_id)
     if parent is None:
         raise ArmError(
             404, "ParentResourceNotFound",

@@ -7,18 +7,17 @@ https://learn.microsoft.com/rest/api/eventgrid/controlplane/event-subscriptions.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure import ids
 from dev.localazure.arm import topictypes
-from dev.localazure.arm.gateway import Answer, Call
+from dev.localazure.call import Answer, Call
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
-from dev.localazure.eventgrid.endpoints import destination_of
-from dev.localazure.eventgrid.subscription import MEMBERS, invalid, settled, unsettled
+from dev.localazure.eventgrid.endpoints import Endpoints, destination_of
+from dev.localazure.eventgrid.subscription import MEMBERS, invalid, settled, source_of, unsettled
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 PROVIDER = "Microsoft.EventGrid"
 TOPIC = f"{PROVIDER}/systemTopics"
@@ -26,10 +25,10 @@ EXTENSION = f"{PROVIDER}/eventSubscriptions"
 CHILD = f"{TOPIC}/eventSubscriptions"
 
 
-def register(azure: Azure) -> None:
+def register(core: Core, gateway: Gateway, endpoints: Endpoints) -> None:
     """Register the operations."""
-    provider = Provider(azure)
-    route = azure.arm.route
+    provider = Provider(core, endpoints)
+    route = gateway.route
     group = "/subscriptions/{sub}/resourceGroups/{group}"
     topics = group + f"/providers/{TOPIC}"
     route("GET", f"/subscriptions/{{sub}}/providers/{TOPIC}", f"{TOPIC}/read", provider.list_topics)
@@ -62,9 +61,9 @@ def _check_name(name: str, kind: str, longest: int) -> None:
 class Provider:
     """The resource provider. Its operations take effect at once; the long-running protocol is kept all the same."""
 
-    def __init__(self, azure: Azure) -> None:
-        """Work on this Azure."""
-        self._azure = azure
+    def __init__(self, core: Core, endpoints: Endpoints) -> None:
+        """Keep topics and subscriptions in the state; destinations are proved through `endpoints`."""
+        self._core, self._endpoints = core, endpoints
         self._operations: set[str] = set()
 
     def _operation(self, call: Call, location: str, *kinds: str) -> dict[str, str]:
@@ -92,7 +91,7 @@ class Provider:
     async def list_topics(self, call: Call) -> Answer:
         """List system topics; `$filter` is ignored, as the service was seen to do."""
         scope = call.scope.lower().partition("/providers/")[0]
-        return Answer(body={"value": [_topic_view(t) for t in self._azure.state.of_type(TOPIC, scope)]})
+        return Answer(body={"value": [_topic_view(t) for t in self._core.state.of_type(TOPIC, scope)]})
 
     async def get_topic(self, call: Call) -> Answer:
         """Answer one system topic."""
@@ -102,7 +101,7 @@ class Provider:
         """Create or update a system topic: one for each source, in its subscription and location."""
         body, name = call.object_body(), call.params["topic"]
         sent: dict[str, Any] = body.get("properties") or {}
-        existing = self._azure.state.get(call.scope)
+        existing = self._core.state.get(call.scope)
         location = str(body.get("location") or "").replace(" ", "").lower()
         if not location:
             raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
@@ -117,19 +116,19 @@ class Provider:
         topic = existing or Resource(f"/subscriptions/{call.params['sub']}/resourceGroups/{call.params['group']}"
                                      f"/providers/{TOPIC}/{name}", TOPIC, name, location)  # fmt: skip
         if has_identity and "SystemAssigned" in identity["type"] and not (topic.identity or {}).get("principalId"):
-            principal = self._azure.identity.create_principal(name, resource_id=topic.id)
-            identity = {**identity, "principalId": principal.object_id, "tenantId": self._azure.state.tenant}
+            principal = self._core.identity.create_principal(name, resource_id=topic.id)
+            identity = {**identity, "principalId": principal.object_id, "tenantId": self._core.state.tenant}
         topic.identity = {**identity, **(topic.identity or {})} if has_identity else None
         topic.tags = body.get("tags")
         topic.properties.update(source=source, topicType=sent["topicType"])
         topic.properties.setdefault("metricResourceId", new_guid())
-        self._azure.state.put(topic)
+        self._core.state.put(topic)
         if not has_identity:
             return Answer(200, _topic_view(topic))
         return Answer(201, _topic_view(topic, "Creating"), self._operation(call, location, "azure-asyncoperation"))
 
     def _check_source(self, call: Call, source: str, topic_type: str, location: str) -> None:
-        found = self._azure.state.get(source)
+        found = self._core.state.get(source)
         kind = topictypes.of_source(source)
         if kind is None or kind.lower() != topic_type.lower():
             raise invalid(f"The source {source} does not fit the topic type {topic_type}.")
@@ -141,7 +140,7 @@ class Provider:
         if location != wanted:
             raise invalid("System topic's location must match with location of the source resource. "
                            f"Expected '{wanted}', found '{location}'.")  # fmt: skip
-        for other in self._azure.state.of_type(TOPIC):
+        for other in self._core.state.of_type(TOPIC):
             if other.properties["source"].lower() == source.lower() and other.id.lower() != call.scope.lower():
                 raise invalid(f"There is an existing tracked system topic for the given source {source}. "
                                "Only one system topic is allowed per source.")  # fmt: skip
@@ -155,11 +154,11 @@ class Provider:
 
     async def delete(self, call: Call) -> Answer:
         """Delete a system topic with its event subscriptions, or one event subscription."""
-        found = self._azure.state.get(call.scope)
+        found = self._core.state.get(call.scope)
         if found is None:
             return Answer(204)
-        for resource in self._azure.state.remove(call.scope):
-            self._azure.forget(resource)
+        for resource in self._core.state.remove(call.scope):
+            self._core.forget(resource)
         location = found.location or "global"
         return Answer(202, headers=self._operation(call, location, "azure-asyncoperation", "location"))
 
@@ -181,7 +180,7 @@ class Provider:
         parent, _ = self._parent(call)
         kind = CHILD if "topic" in call.params else EXTENSION
         prefix = f"{parent}/eventSubscriptions/" if kind == CHILD else f"{parent}/providers/{EXTENSION}/"
-        found = [s for s in self._azure.state.of_type(kind, parent) if s.id.lower().startswith(prefix.lower())]
+        found = [s for s in self._core.state.of_type(kind, parent) if s.id.lower().startswith(prefix.lower())]
         return Answer(body={"value": [self._view(s) for s in found]})
 
     async def get_subscription(self, call: Call) -> Answer:
@@ -189,7 +188,7 @@ class Provider:
         return Answer(body=self._view(self._subscription(call)))
 
     def _subscription(self, call: Call) -> Resource:
-        found = self._azure.state.get(call.scope)
+        found = self._core.state.get(call.scope)
         if found is None:
             raise ArmError(404, "ResourceNotFound", "Event subscription doesn't exist.")
         return found
@@ -224,13 +223,13 @@ class Provider:
             # not a webhook.
             call.require("Microsoft.Web/sites/functions/write", destination.target)
         if "deadLetterWithResourceIdentity" in subscription.properties:
-            topic = self._azure.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
+            topic = self._core.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
             if topic is None or "SystemAssigned" not in (topic.identity or {}).get("type", ""):
                 raise invalid("Invalid event subscription request: dead-lettering with an identity needs a topic "
                                "that has one.")  # fmt: skip
-        await self._azure.eventgrid.endpoints.validate(subscription, subscription.properties["eventDeliverySchema"])
+        await self._endpoints.validate(subscription, subscription.properties["eventDeliverySchema"])
         state = "Updating" if call.existed else "Creating"
-        self._azure.state.put(subscription)
+        self._core.state.put(subscription)
         view = self._view(subscription, state)
         view["properties"] = unsettled(view["properties"], sent)
         return Answer(201, view, self._operation(call, "global", "azure-asyncoperation"))
@@ -251,7 +250,7 @@ class Provider:
             if holder in properties:
                 properties[holder] = _redacted(properties[holder])
         if subscription.type == EXTENSION:
-            source = self._azure.events.source_of(subscription) or ""
+            source = source_of(self._core.state, subscription) or ""
             topic = re.sub(r"/providers/[^/]+/[^/]+", lambda m: m.group().lower(), source)
         else:
             topic = subscription.id.rpartition("/eventSubscriptions/")[0]

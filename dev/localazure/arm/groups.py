@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure import ids
-from dev.localazure.arm.gateway import Answer, Call
+from dev.localazure.call import Answer, Call
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
-from dev.localazure.state import Resource
+from dev.localazure.gateway import Gateway
+from dev.localazure.state import SUBSCRIPTION, Resource
 
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
-
-SUBSCRIPTION = "Microsoft.Resources/subscriptions"
 GROUP = "Microsoft.Resources/resourceGroups"
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway) -> None:
     """Register the operations."""
-    route = azure.arm.route
+    route = gateway.route
     route("GET", "/subscriptions", f"{SUBSCRIPTION}/read", _list_subscriptions, open_to_all=True)
     route("GET", "/tenants", "Microsoft.Resources/tenants/read", _list_tenants, open_to_all=True)
     route("GET", "/subscriptions/{sub}", f"{SUBSCRIPTION}/read", _get_subscription)
@@ -38,38 +36,38 @@ def register(azure: Azure) -> None:
     )  # fmt: skip
 
 
-def _subscription_view(azure: Azure, resource: Resource) -> dict[str, Any]:
+def _subscription_view(core: Core, resource: Resource) -> dict[str, Any]:
     return {
         "id": resource.id, "authorizationSource": "RoleBased", "managedByTenants": [], "subscriptionId": resource.name,
-        "tenantId": azure.state.tenant, "displayName": resource.properties["displayName"],
-        "state": "Disabled" if azure.restrictions.disable(resource.id) else "Enabled",
+        "tenantId": core.state.tenant, "displayName": resource.properties["displayName"],
+        "state": "Disabled" if core.restrictions.disable(resource.id) else "Enabled",
         "subscriptionPolicies": {"locationPlacementId": "Public_2014-09-01", "quotaId": "PayAsYouGo_2014-09-01",
                                  "spendingLimit": "Off"},
     }  # fmt: skip
 
 
 async def _list_subscriptions(call: Call) -> Answer:
-    azure = call.azure
+    core = call.core
     visible = [
-        _subscription_view(azure, s)
-        for s in azure.state.of_type(SUBSCRIPTION)
+        _subscription_view(core, s)
+        for s in core.state.of_type(SUBSCRIPTION)
         if any(
             assignment.properties["principalId"] == call.principal.object_id
             and (ids.covers(s.id, assignment.properties["scope"]) or ids.covers(assignment.properties["scope"], s.id))
-            for assignment in azure.state.of_type("Microsoft.Authorization/roleAssignments")
+            for assignment in core.state.of_type("Microsoft.Authorization/roleAssignments")
         )
     ]
     return Answer(body={"value": visible, "count": {"type": "Total", "value": len(visible)}})
 
 
 async def _list_tenants(call: Call) -> Answer:
-    tenant = call.azure.state.tenant
+    tenant = call.core.state.tenant
     return Answer(body={"value": [{"id": f"/tenants/{tenant}", "tenantId": tenant, "tenantCategory": "Home",
                                    "displayName": "localazure"}]})  # fmt: skip
 
 
 async def _get_subscription(call: Call) -> Answer:
-    return Answer(body=_subscription_view(call.azure, call.resource()))
+    return Answer(body=_subscription_view(call.core, call.resource()))
 
 
 def _group_view(group: Resource) -> dict[str, Any]:
@@ -81,7 +79,7 @@ def _group_view(group: Resource) -> dict[str, Any]:
 
 async def _list_groups(call: Call) -> Answer:
     return Answer(
-        body={"value": [_group_view(g) for g in call.azure.state.of_type(GROUP, call.scope.rpartition("/")[0])]}
+        body={"value": [_group_view(g) for g in call.core.state.of_type(GROUP, call.scope.rpartition("/")[0])]}
     )
 
 
@@ -89,11 +87,11 @@ async def _put_group(call: Call) -> Answer:
     body = call.object_body()
     if not body.get("location"):
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
-    existing = call.azure.state.get(call.scope)
+    existing = call.core.state.get(call.scope)
     if existing is None:
         group_id = f"/subscriptions/{call.params['sub']}/resourceGroups/{call.params['group']}"
         existing = Resource(group_id, GROUP, call.params["group"], body["location"])
-        call.azure.state.put(existing)
+        call.core.state.put(existing)
         status = 201
     else:
         status = 200
@@ -106,12 +104,12 @@ async def _get_group(call: Call) -> Answer:
 
 
 async def _head_group(call: Call) -> Answer:
-    return Answer(204 if call.azure.state.get(call.scope) else 404)
+    return Answer(204 if call.core.state.get(call.scope) else 404)
 
 
 async def _delete_group(call: Call) -> Answer:
-    for resource in call.azure.state.remove(call.scope):
-        call.azure.forget(resource)
+    for resource in call.core.state.remove(call.scope):
+        call.core.forget(resource)
     return Answer(200)
 
 
@@ -170,7 +168,7 @@ def _filter(text: str) -> Callable[[Resource], bool]:
 
 def _reader(call: Call, scope: str) -> Callable[[Resource], bool]:
     """Return the test whether the caller may read a resource, quick where a whole type may be read."""
-    rbac, caller = call.azure.rbac, call.principal.object_id
+    rbac, caller = call.core.rbac, call.principal.object_id
     types: dict[str, bool] = {}
 
     def may_read(resource: Resource) -> bool:
@@ -183,7 +181,7 @@ def _reader(call: Call, scope: str) -> Callable[[Resource], bool]:
 
 
 async def _list_resources(call: Call) -> Answer:
-    state = call.azure.state
+    state = call.core.state
     text = call.query.get("$filter", "")
     keep = _filter(text) if text else (lambda _: True)
     scope = call.scope.removesuffix("/resources")

@@ -6,17 +6,15 @@ https://learn.microsoft.com/rest/api/managedidentity/user-assigned-identities
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure import ids
 from dev.localazure.arm import envelope
-from dev.localazure.arm.gateway import Answer, Call, Handler
 from dev.localazure.arm.groups import page
+from dev.localazure.call import Answer, Call, Handler
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 TYPE = "Microsoft.ManagedIdentity/userAssignedIdentities"
 API_VERSIONS = (
@@ -27,13 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}")
 SYSTEM, USER = "SystemAssigned", "UserAssigned"
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway) -> None:
     """Register the operations."""
     group = "/subscriptions/{sub}/resourceGroups/{group}"
     identity = f"{group}/providers/{TYPE}/{{identity}}"
 
     def route(method: str, path: str, verb: str, handler: Handler, scope: str | None = None) -> None:
-        azure.arm.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
+        gateway.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
 
     route("PUT", identity, "write", _put)
     route("PATCH", identity, "write", _patch)
@@ -58,7 +56,7 @@ def _view(resource: Resource, api_version: str) -> dict[str, Any]:
 
 
 async def _put(call: Call) -> Answer:
-    body, state = call.object_body(), call.azure.state
+    body, state = call.object_body(), call.core.state
     existing = state.get(call.scope)
     location = envelope.location_of(body, TYPE, existing)
     name = call.params["identity"]
@@ -72,7 +70,7 @@ async def _put(call: Call) -> Answer:
         return Answer(200, _view(existing, call.api_version))
     # This provider writes its ids with a lower-case `resourcegroups`.
     resource_id = envelope.new_id(call, TYPE, name).replace("/resourceGroups/", "/resourcegroups/")
-    principal = call.azure.identity.create_principal(name, resource_id=resource_id, explicit=True)
+    principal = call.core.identity.create_principal(name, resource_id=resource_id, explicit=True)
     properties = {"isolationScope": isolation, "tenantId": state.tenant, "principalId": principal.object_id,
                   "clientId": principal.app_id}  # fmt: skip
     created = state.put(Resource(resource_id, TYPE, name, location, tags, properties=properties))
@@ -93,14 +91,14 @@ async def _get(call: Call) -> Answer:
 
 
 async def _delete(call: Call) -> Answer:
-    removed = call.azure.state.remove(call.scope)
+    removed = call.core.state.remove(call.scope)
     for resource in removed:
-        call.azure.forget(resource)
+        call.core.forget(resource)
     return Answer(200 if removed else 204)
 
 
 async def _list(call: Call) -> Answer:
-    found = call.azure.state.of_type(TYPE, call.scope)
+    found = call.core.state.of_type(TYPE, call.scope)
     return Answer(200, page(call, [_view(resource, call.api_version) for resource in found]))
 
 
@@ -128,10 +126,10 @@ def assign(call: Call, resource: Resource, name: str, *, patch: bool = False) ->
     if SYSTEM in kinds:
         object_id = current.get("principalId")
         if object_id is None:
-            object_id = call.azure.identity.create_principal(name, resource_id=resource.id).object_id
-        identity |= {"principalId": object_id, "tenantId": call.azure.state.tenant}
+            object_id = call.core.identity.create_principal(name, resource_id=resource.id).object_id
+        identity |= {"principalId": object_id, "tenantId": call.core.state.tenant}
     elif "principalId" in current:
-        call.azure.identity.delete_principals_of(resource.id)
+        call.core.identity.delete_principals_of(resource.id)
     identity["type"] = ", ".join(kinds)
     if user:
         identity["userAssignedIdentities"] = user
@@ -184,7 +182,7 @@ def _resolve(call: Call, resource: Resource, text: str) -> dict[str, str]:
             gateway=True,
         )  # fmt: skip
     call.require(f"{TYPE}/assign/action", text)
-    found = call.azure.state.get(text)
+    found = call.core.state.get(text)
     if found is None:
         raise ArmError(
             400, "FailedIdentityOperation",

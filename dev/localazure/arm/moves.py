@@ -7,32 +7,31 @@ at the old id, where they count for nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from dev.localazure import ids
-from dev.localazure.arm.gateway import Answer, Call
+from dev.localazure.arm.operations import Operations
 from dev.localazure.arm.registries import TYPE as REGISTRY
+from dev.localazure.call import Answer, Call
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.rbac import ROLE_ASSIGNMENT
 from dev.localazure.state import Resource, State, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 _GROUP = "Microsoft.Resources/subscriptions/resourceGroups"
 _RESULT = "/subscriptions/{sub}/operationresults/{operation}"
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway, operations: Operations) -> None:
     """Register the operation and the URL to poll."""
     path = "/subscriptions/{sub}/resourceGroups/{group}/moveResources"
-    azure.arm.route("POST", path, f"{_GROUP}/moveResources/action", _move)
-    azure.arm.route("GET", _RESULT, "Microsoft.Resources/subscriptions/operationresults/read",
-                    azure.operations.answer_result, open_to_all=True)  # fmt: skip
+    gateway.route("POST", path, f"{_GROUP}/moveResources/action", partial(_move, operations))
+    gateway.route("GET", _RESULT, "Microsoft.Resources/subscriptions/operationresults/read",
+                  operations.answer_result, open_to_all=True)  # fmt: skip
 
 
-async def _move(call: Call) -> Answer:
-    body, state = call.object_body(), call.azure.state
+async def _move(operations: Operations, call: Call) -> Answer:
+    body, state = call.object_body(), call.core.state
     target = str(body.get("targetResourceGroup") or "").rstrip("/")
     call.require(f"{_GROUP}/write", target)
     group = call.resource(target)
@@ -45,8 +44,8 @@ async def _move(call: Call) -> Answer:
         for resource in moving:
             _rebase(state, resource, group.id)
 
-    operation = call.azure.operations.start(_RESULT.format(sub=call.params["sub"], operation=new_guid()), finish)
-    return Answer(202, None, {"location": call.azure.operations.url(operation, call.api_version)})
+    operation = operations.start(_RESULT.format(sub=call.params["sub"], operation=new_guid()), finish)
+    return Answer(202, None, {"location": operations.url(operation, call.api_version)})
 
 
 def _rebase(state: State, moved: Resource, group: str) -> None:

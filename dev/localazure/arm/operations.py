@@ -12,14 +12,13 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from dev.localazure.arm.gateway import Answer, Call
+from dev.localazure.call import Answer, Call
+from dev.localazure.clock import Clock
 from dev.localazure.errors import ArmError
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.gateway import Gateway
 
 Work = Callable[[], Awaitable[Any]]
 
@@ -60,16 +59,16 @@ class Operations:
             Azure takes 7 to 13 s; 0 keeps clients that poll every 30 s from waiting for nothing.
     """
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, clock: Clock) -> None:
         """Start with none."""
-        self._azure = azure
+        self._clock = clock
         self.duration = timedelta(0)
         self._operations: dict[str, Operation] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def take_time(self) -> None:
         """Wait as long as a slow operation takes."""
-        await self._azure.clock.sleep(self.duration.total_seconds())
+        await self._clock.sleep(self.duration.total_seconds())
 
     def start(self, path: str, work: Work, *, running: str = "InProgress", pending: Any = None) -> Operation:
         """Begin work that ends after `duration`.
@@ -99,7 +98,7 @@ class Operations:
 
     def url(self, operation: Operation, api_version: str) -> str:
         """Return a fresh URL to poll. Azure signs it (`t`, `c`, `s`, `h`); the signature here is not checked."""
-        ticks = int((self._azure.clock.now() - datetime(1, 1, 1, tzinfo=UTC)).total_seconds() * 10_000_000)
+        ticks = int((self._clock.now() - datetime(1, 1, 1, tzinfo=UTC)).total_seconds() * 10_000_000)
         signature = {"t": ticks, "c": secrets.token_urlsafe(48), "s": secrets.token_urlsafe(48),
                      "h": secrets.token_urlsafe(32)}  # fmt: skip
         return f"https://management.azure.com{operation.path}?{urlencode({'api-version': api_version, **signature})}"
@@ -139,10 +138,10 @@ class Operations:
         self._operations.clear()
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway, operations: Operations) -> None:
     """Register the URLs to poll. Their signature is the permission, so any caller may."""
-    status, result = azure.operations.answer_status, azure.operations.answer_result
-    route = azure.arm.route
+    status, result = operations.answer_status, operations.answer_result
+    route = gateway.route
     registry = "Microsoft.ContainerRegistry/registries"
     route("GET", REGISTRY_STATUS, f"{registry}/operationStatuses/read", status, open_to_all=True)
     route("GET", REGISTRY_RESULT, "Microsoft.ContainerRegistry/locations/operationResults/read", result,

@@ -10,18 +10,19 @@ import base64
 import hashlib
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from dev.localazure import ids
-from dev.localazure.arm import envelope, identities, operations
-from dev.localazure.arm.gateway import Answer, Call, Handler
+from dev.localazure.arm import envelope, identities
 from dev.localazure.arm.groups import page
+from dev.localazure.arm.operations import REGISTRY_RESULT, Operations
+from dev.localazure.call import Answer, Call, Handler
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource, State, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 NAMESPACE = "Microsoft.ContainerRegistry"
 TYPE = f"{NAMESPACE}/registries"
@@ -77,26 +78,26 @@ _SINCE = {
 }
 
 
-def register(azure: Azure) -> None:
+def register(core: Core, gateway: Gateway, operations: Operations) -> None:
     """Register the operations."""
     group = "/subscriptions/{sub}/resourceGroups/{group}"
     registry = f"{group}/providers/{TYPE}/{{registry}}"
 
     def route(method: str, path: str, verb: str, handler: Handler, scope: str | None = None) -> None:
-        azure.arm.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
+        gateway.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
 
-    route("PUT", registry, "write", _put)
+    route("PUT", registry, "write", partial(_put, operations))
     route("PATCH", registry, "write", _patch)
     route("GET", registry, "read", _get)
-    route("DELETE", registry, "delete", _delete)
+    route("DELETE", registry, "delete", partial(_delete, operations))
     route("GET", f"{group}/providers/{TYPE}", "read", _list, group)
     route("GET", f"/subscriptions/{{sub}}/providers/{TYPE}", "read", _list, "/subscriptions/{sub}")
-    azure.arm.route(
+    gateway.route(
         "POST", f"/subscriptions/{{sub}}/providers/{NAMESPACE}/checkNameAvailability",
         f"{NAMESPACE}/checkNameAvailability/read", envelope.supported(TYPE, API_VERSIONS, _check_name),
         scope="/subscriptions/{sub}", bucket="reads", raises_event=False,
     )  # fmt: skip
-    azure.on_forget.append(lambda resource: _forget(azure.state, resource))
+    core.on_forget.append(lambda resource: _forget(core.state, resource))
 
 
 def _forget(state: State, resource: Resource) -> None:
@@ -214,8 +215,8 @@ def _taken(state: State, name: str) -> bool:
     return any(registry.name.lower() == name.lower() for registry in state.of_type(TYPE))
 
 
-async def _put(call: Call) -> Answer:
-    body, state, name = call.object_body(), call.azure.state, call.params["registry"]
+async def _put(operations: Operations, call: Call) -> Answer:
+    body, state, name = call.object_body(), call.core.state, call.params["registry"]
     existing = state.get(call.scope)
     location = envelope.location_of(body, TYPE, existing)
     if not _NAME.fullmatch(name):
@@ -242,10 +243,10 @@ async def _put(call: Call) -> Answer:
     identities.assign(call, resource, name)
     resource.sku, resource.tags = sku, tags
     resource.properties = _complete(resource, settings, now)
-    return await _create(call, state.put(resource), existing is None)
+    return await _create(operations, call, state.put(resource), existing is None)
 
 
-async def _create(call: Call, resource: Resource, new: bool) -> Answer:
+async def _create(operations: Operations, call: Call, resource: Resource, new: bool) -> Answer:
     envelope.stamp(call, resource)
     if not new:
         return _answer(call, resource)
@@ -255,14 +256,12 @@ async def _create(call: Call, resource: Resource, new: bool) -> Answer:
         resource.properties["provisioningState"] = "Succeeded"
 
     if call.api_version >= "2026":
-        await call.azure.operations.take_time()
+        await operations.take_time()
         await finish()
         return _answer(call, resource)
     path = f"{resource.id}/operationStatuses/registries-{new_guid()}"
-    operation = call.azure.operations.start(path, finish, running="Creating")
-    return _answer(
-        call, resource, 201, {"azure-asyncoperation": call.azure.operations.url(operation, call.api_version)}
-    )
+    operation = operations.start(path, finish, running="Creating")
+    return _answer(call, resource, 201, {"azure-asyncoperation": operations.url(operation, call.api_version)})
 
 
 async def _patch(call: Call) -> Answer:
@@ -282,29 +281,29 @@ async def _get(call: Call) -> Answer:
 
 
 async def _list(call: Call) -> Answer:
-    found = call.azure.state.of_type(TYPE, call.scope)
+    found = call.core.state.of_type(TYPE, call.scope)
     return Answer(200, page(call, [view(resource, call.api_version) for resource in found]))
 
 
-async def _delete(call: Call) -> Answer:
-    azure, resource = call.azure, call.azure.state.get(call.scope)
+async def _delete(operations: Operations, call: Call) -> Answer:
+    core, resource = call.core, call.core.state.get(call.scope)
     if resource is None:
         return Answer(204)
 
     async def finish() -> None:
-        for removed in azure.state.remove(resource.id):
-            azure.forget(removed)
+        for removed in core.state.remove(resource.id):
+            core.forget(removed)
 
     if call.api_version < "2026":
-        await azure.operations.take_time()
+        await operations.take_time()
         await finish()
         return Answer(200)
     resource.properties["provisioningState"] = "Deleting"
-    path = operations.REGISTRY_RESULT.format(
+    path = REGISTRY_RESULT.format(
         sub=call.params["sub"], location=resource.location, operation=f"delete-{resource.name}-{new_guid()}"
     )
-    operation = azure.operations.start(path, finish)
-    return _answer(call, resource, 202, {"location": azure.operations.url(operation, call.api_version)})
+    operation = operations.start(path, finish)
+    return _answer(call, resource, 202, {"location": operations.url(operation, call.api_version)})
 
 
 async def _check_name(call: Call) -> Answer:
@@ -315,13 +314,13 @@ async def _check_name(call: Call) -> Answer:
     if not _NAME.fullmatch(name):
         message = f"The registry name {name} is invalid: 5 to 50 alphanumeric characters."
         return Answer(200, {"nameAvailable": False, "reason": "Invalid", "message": message})
-    if _taken(call.azure.state, name):
+    if _taken(call.core.state, name):
         message = f"The registry {name} is already in use."
         return Answer(200, {"nameAvailable": False, "reason": "AlreadyExists", "message": message})
     available: dict[str, Any] = {"nameAvailable": True}
     if _knows(call.api_version, "autoGeneratedDomainNameLabelScope"):
         scope = body.get("autoGeneratedDomainNameLabelScope") or "Unsecure"
         group = f"/subscriptions/{call.params['sub']}/resourceGroups/{body.get('resourceGroupName', '')}"
-        label = _label(scope, name, call.azure.state, group)
+        label = _label(scope, name, call.core.state, group)
         available = {"availableLoginServerName": f"{label}.{SUFFIX}", **available}
     return Answer(200, available)

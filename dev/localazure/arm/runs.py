@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from dev.localazure import ids
-from dev.localazure.agent.agent import RUN, whole_seconds
+from dev.localazure.agent.agent import RUN, Agent, whole_seconds
 from dev.localazure.agent.definition import QUICK_RUNS, Definition, of_quick_run, of_task
 from dev.localazure.agent.logs import location
-from dev.localazure.arm import envelope, registries, tasks
-from dev.localazure.arm.gateway import Answer, Call, Handler
+from dev.localazure.arm import envelope, tasks
 from dev.localazure.arm.groups import page
+from dev.localazure.arm.registries import TYPE as REGISTRY
 from dev.localazure.arm.runfilter import matcher
 from dev.localazure.arm.task_properties import invalid, is_base64
+from dev.localazure.blobs import Blobs
+from dev.localazure.call import Answer, Call, Handler
 from dev.localazure.clock import iso
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
+from dev.localazure.registry.service import RegistryService
 from dev.localazure.state import Resource, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 _PAGE_SIZE = 100
 _FIELDS = (
@@ -36,22 +38,24 @@ _SCHEDULED = ("runId", "status", "lastUpdatedTime", "provisioningState", "isArch
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway, agent: Agent) -> None:
     """Register the operations."""
-    registry = f"/subscriptions/{{sub}}/resourceGroups/{{group}}/providers/{registries.TYPE}/{{registry}}"
+    registry = f"/subscriptions/{{sub}}/resourceGroups/{{group}}/providers/{REGISTRY}/{{registry}}"
     run = f"{registry}/runs/{{run}}"
 
     def route(method: str, path: str, action: str, handler: Handler, scope: str | None = None) -> None:
         checked = envelope.supported(RUN, tasks.API_VERSIONS, handler)
-        azure.arm.route(method, path, f"{registries.TYPE}/{action}", checked, scope=scope)
+        gateway.route(method, path, f"{REGISTRY}/{action}", checked, scope=scope)
 
-    route("POST", f"{registry}/scheduleRun", "scheduleRun/action", _schedule)
-    route("POST", f"{registry}/listBuildSourceUploadUrl", "listBuildSourceUploadUrl/action", _upload_url)
+    route("POST", f"{registry}/scheduleRun", "scheduleRun/action", partial(_schedule, agent))
+    route(
+        "POST", f"{registry}/listBuildSourceUploadUrl", "listBuildSourceUploadUrl/action", partial(_upload_url, agent)
+    )
     route("GET", f"{registry}/runs", "runs/read", _list, registry)
     route("GET", run, "runs/read", _get)
     route("PATCH", run, "runs/write", _patch)
-    route("POST", f"{run}/cancel", "runs/cancel/action", _cancel)
-    route("POST", f"{run}/listLogSasUrl", "runs/listLogSasUrl/action", _log_link)
+    route("POST", f"{run}/cancel", "runs/cancel/action", partial(_cancel, agent))
+    route("POST", f"{run}/listLogSasUrl", "runs/listLogSasUrl/action", partial(_log_link, agent.blobs))
 
 
 def view(run: Resource, fields: tuple[str, ...] = _FIELDS) -> dict[str, Any]:
@@ -60,9 +64,9 @@ def view(run: Resource, fields: tuple[str, ...] = _FIELDS) -> dict[str, Any]:
     return {"type": RUN, "properties": properties, "id": run.id, "name": run.name, "systemData": run.system_data}
 
 
-def _new_run_id(azure: Azure, registry: Resource) -> str:
+def _new_run_id(registries: RegistryService, registry: Resource) -> str:
     """Return the next id: a letter for the region, then the registry's counter to base 36 (`cf1`, `cfa`, `cf10`)."""
-    content = azure.registries.content(registry)
+    content = registries.content(registry)
     number, text = content.next_run, ""
     content.next_run += 1
     while number:
@@ -71,12 +75,12 @@ def _new_run_id(azure: Azure, registry: Resource) -> str:
     return f"c{_DIGITS[10 + zlib.crc32(registry.location.encode()) % 26]}{text}"
 
 
-async def _schedule(call: Call) -> Answer:
+async def _schedule(agent: Agent, call: Call) -> Answer:
     registry, body = call.resource(), call.object_body()
-    _check_allowed(call, registry)
+    _check_allowed(agent, call, registry)
     definition = _definition(call, registry, body)
     _check_platform(body)
-    run_id, now = _new_run_id(call.azure, registry), call.now
+    run_id, now = _new_run_id(agent.registries, registry), call.now
     source = definition["credentials"].get("sourceRegistry") or {}
     run = Resource(
         f"{registry.id}/runs/{run_id}", RUN, run_id,
@@ -92,15 +96,15 @@ async def _schedule(call: Call) -> Answer:
     )  # fmt: skip
     envelope.stamp(call, run)
     run.system_data = {name: value for name, value in (run.system_data or {}).items() if name.startswith("last")}
-    call.azure.state.put(run)
-    call.azure.agent.submit(run)
+    call.core.state.put(run)
+    agent.submit(run)
     return Answer(200, view(run, _SCHEDULED))
 
 
-def _check_allowed(call: Call, registry: Resource) -> None:
+def _check_allowed(agent: Agent, call: Call, registry: Resource) -> None:
     """Refuse runs in subscriptions that may not have any, as free ones (https://aka.ms/azuresupport)."""
     subscription = call.params["sub"]
-    if subscription.lower() in call.azure.agent.forbidden:
+    if subscription.lower() in agent.forbidden:
         raise ArmError(
             400, "TasksOperationsNotAllowed",
             f"ACR Tasks requests for the registry {registry.name} and {subscription} are not permitted. Please file an "
@@ -167,12 +171,12 @@ def _check_platform(body: dict[str, Any]) -> None:
         raise invalid("runRequest", ["Timeout:The value must be between 300 and 28800 seconds"])
 
 
-async def _upload_url(call: Call) -> Answer:
+async def _upload_url(agent: Agent, call: Call) -> Answer:
     """Hand out a link to upload a source to, for a quick run's `sourceLocation`."""
     registry = call.resource()
     relative = f"source/{call.now:%Y%m%d}0000/{new_guid().replace('-', '')}.tar.gz"
     host, _ = location(registry, "")
-    link = call.azure.blobs.link(host, call.azure.agent.source_path(registry, relative), permissions="rw")
+    link = agent.blobs.link(host, agent.source_path(registry, relative), permissions="rw")
     return Answer(200, {"relativePath": relative, "uploadUrl": link})
 
 
@@ -180,7 +184,7 @@ async def _list(call: Call) -> Answer:
     """List runs, newest first; `$top` limits how many there are altogether."""
     registry = call.resource("/".join(call.scope.split("/")[:9]))
     keep = matcher(call.query.get("$filter", ""))
-    runs = [run for run in call.azure.state.of_type(RUN, registry.id) if keep(run.properties)][::-1]
+    runs = [run for run in call.core.state.of_type(RUN, registry.id) if keep(run.properties)][::-1]
     if top := call.query.get("$top"):
         if not re.fullmatch(r"[1-9]\d*", top):
             raise ArmError(400, "InvalidQueryParameter", f"The value '{top}' of $top is not a positive integer.")
@@ -203,12 +207,12 @@ async def _patch(call: Call) -> Answer:
     return Answer(200, view(run))
 
 
-async def _cancel(call: Call) -> Answer:
-    await call.azure.agent.cancel(call.resource())
+async def _cancel(agent: Agent, call: Call) -> Answer:
+    await agent.cancel(call.resource())
     return Answer(200)
 
 
-async def _log_link(call: Call) -> Answer:
+async def _log_link(blobs: Blobs, call: Call) -> Answer:
     run = call.resource()
     registry = call.resource(run.id.rpartition("/runs/")[0])
-    return Answer(200, {"logLink": call.azure.blobs.link(*location(registry, run.name))})
+    return Answer(200, {"logLink": blobs.link(*location(registry, run.name))})

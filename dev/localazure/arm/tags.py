@@ -5,26 +5,24 @@ https://learn.microsoft.com/rest/api/resources/tags. The registry itself is not 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure.arm import envelope
-from dev.localazure.arm.gateway import Answer, Call
 from dev.localazure.arm.registries import TYPE
+from dev.localazure.call import Answer, Call
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 _TAGS = "Microsoft.Resources/tags"
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway) -> None:
     """Register the operations."""
     registry = f"/subscriptions/{{sub}}/resourceGroups/{{group}}/providers/{TYPE}/{{registry}}"
     path = f"{registry}/providers/{_TAGS}/default"
     for method, verb in (("GET", "read"), ("PUT", "write"), ("PATCH", "write")):
-        azure.arm.route(method, path, f"{_TAGS}/{verb}", _answer, scope=registry)
+        gateway.route(method, path, f"{_TAGS}/{verb}", _answer, scope=registry)
 
 
 async def _answer(call: Call) -> Answer:

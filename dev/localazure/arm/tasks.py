@@ -9,30 +9,28 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure.arm import envelope, identities, registries
-from dev.localazure.arm.gateway import Answer, Call, Handler
 from dev.localazure.arm.task_properties import invalid, merge, normalize, ordered
+from dev.localazure.call import Answer, Call, Handler
 from dev.localazure.clock import iso
 from dev.localazure.errors import resource_not_found
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 TYPE = f"{registries.TYPE}/tasks"
 API_VERSIONS = ("2018-09-01", "2019-04-01", "2019-06-01-preview", "2025-03-01-preview")
 _NAME = re.compile(r"[A-Za-z0-9_-]{5,50}")
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway) -> None:
     """Register the operations."""
     registry = f"/subscriptions/{{sub}}/resourceGroups/{{group}}/providers/{registries.TYPE}/{{registry}}"
     task = f"{registry}/tasks/{{task}}"
 
     def route(method: str, path: str, verb: str, handler: Handler, scope: str | None = None) -> None:
-        azure.arm.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
+        gateway.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
 
     route("PUT", task, "write", _put)
     route("PATCH", task, "write", _patch)
@@ -77,7 +75,7 @@ def _redact(properties: dict[str, Any]) -> None:
 
 async def _put(call: Call) -> Answer:
     registry = envelope.require_parent(call, "write", "registries/tasks")
-    body, state, name = call.object_body(), call.azure.state, call.params["task"]
+    body, state, name = call.object_body(), call.core.state, call.params["task"]
     existing = state.get(call.scope)
     location = envelope.location_of(body, TYPE, existing)
     if location != registry.location:
@@ -118,7 +116,7 @@ async def _get(call: Call) -> Answer:
 
 async def _list(call: Call) -> Answer:
     registry = envelope.require_parent(call, "read", "registries/tasks")
-    tasks = call.azure.state.of_type(TYPE, registry.id)
+    tasks = call.core.state.of_type(TYPE, registry.id)
     return Answer(200, {"value": [view(task, details=False) for task in tasks]})
 
 
@@ -128,7 +126,7 @@ async def _list_details(call: Call) -> Answer:
 
 async def _delete(call: Call) -> Answer:
     envelope.require_parent(call, "delete", "registries/tasks")
-    removed = call.azure.state.remove(call.scope)
+    removed = call.core.state.remove(call.scope)
     for resource in removed:
-        call.azure.forget(resource)
+        call.core.forget(resource)
     return Answer(200 if removed else 204)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dev.localazure import ids
-from dev.localazure.arm.gateway import Answer, Call
+from dev.localazure.call import Answer, Call
 from dev.localazure.errors import ArmError
 from dev.localazure.eventgrid.subscription import invalid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.gateway import Gateway
 
 PROVIDER = "Microsoft.EventGrid"
 
@@ -44,9 +42,9 @@ TOPIC_TYPES: dict[str, tuple[str, str, list[str]]] = {
 }  # fmt: skip
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway) -> None:
     """Register the operations."""
-    route = azure.arm.route
+    route = gateway.route
     types = f"/providers/{PROVIDER}/topicTypes"
     route("GET", types, f"{PROVIDER}/topicTypes/read", _list_topic_types, open_to_all=True)
     route("GET", types + "/{type}", f"{PROVIDER}/topicTypes/read", _get_topic_type, open_to_all=True)

@@ -14,17 +14,16 @@ import random
 import time
 from collections import Counter, deque
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
 from dev.localazure.eventgrid import schemas
 from dev.localazure.eventgrid.endpoints import Destination, Endpoints, destination_of, outcome
+from dev.localazure.sites import Sites
 from dev.localazure.state import Blob, Delivery, Resource, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 RETRY_SECONDS = (10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200)
 DEAD_LETTER_SECONDS = 300
@@ -46,10 +45,10 @@ class EventGrid:
         attempts: The newest delivery attempts, for people and tests to read.
     """
 
-    def __init__(self, azure: Azure) -> None:
+    def __init__(self, core: Core, sites: Sites) -> None:
         """Start with nothing to deliver."""
-        self._azure = azure
-        self.endpoints = Endpoints(azure)
+        self._core, self._sites = core, sites
+        self.endpoints = Endpoints(core, sites, lambda: self.response_timeout)
         self.retry_scale = 1.0
         self.response_timeout = 30.0
         self.duplicate = 0
@@ -60,14 +59,14 @@ class EventGrid:
         self._held: dict[str, list[tuple[dict[str, Any], str]]] = {}
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
-        azure.on_forget.append(self._forget)
+        core.on_forget.append(self._forget)
 
     # -- what others see -------------------------------------------------------------------------------------------
 
     @property
     def pending(self) -> int:
         """How many events are not delivered, dropped or dead-lettered yet."""
-        waiting = sum(len(delivery.events) for delivery in self._azure.state.deliveries.values())
+        waiting = sum(len(delivery.events) for delivery in self._core.state.deliveries.values())
         return waiting + sum(len(events) for events in self._held.values())
 
     def counts(self) -> list[dict[str, Any]]:
@@ -80,7 +79,7 @@ class EventGrid:
 
     def subscriptions(self) -> list[Resource]:
         """Return all event subscriptions, on system topics and as extension resources."""
-        state = self._azure.state
+        state = self._core.state
         return [*state.of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions"),
                 *state.of_type("Microsoft.EventGrid/eventSubscriptions")]  # fmt: skip
 
@@ -88,7 +87,7 @@ class EventGrid:
         """Take an event that passed the filter of an event subscription."""
         key = subscription.id.lower()
         self._count(key, "matched")
-        now = iso(self._azure.clock.now())
+        now = iso(self._core.clock.now())
         first = key not in self._held
         self._held.setdefault(key, []).extend([(event, now)] * (1 + self.duplicate))
         if first:
@@ -96,7 +95,7 @@ class EventGrid:
 
     def resume(self) -> None:
         """Go on with deliveries that an earlier run of localazure left behind."""
-        for name, delivery in self._azure.state.deliveries.items():
+        for name, delivery in self._core.state.deliveries.items():
             self._spawn(delivery.subscription.lower(), self._deliver(name, delivery))
 
     async def stop(self) -> None:
@@ -132,7 +131,7 @@ class EventGrid:
         for task, owner in list(self._tasks.items()):
             if owner == key:
                 task.cancel()
-        deliveries = self._azure.state.deliveries
+        deliveries = self._core.state.deliveries
         for name in [n for n, delivery in deliveries.items() if delivery.subscription.lower() == key]:
             del deliveries[name]
 
@@ -142,7 +141,7 @@ class EventGrid:
     async def _flush(self, subscription: Resource) -> None:
         """Turn what came in together into deliveries of at most the batch size."""
         key = subscription.id.lower()
-        await self._azure.clock.sleep(self.shuffle)
+        await self._core.clock.sleep(self.shuffle)
         events = self._held.pop(key, [])
         if self.shuffle:
             random.shuffle(events)
@@ -150,16 +149,16 @@ class EventGrid:
         for start in range(0, len(events), size):
             part = events[start : start + size]
             delivery = Delivery(subscription.id, [event for event, _ in part], published=part[0][1],
-                                due=iso(self._azure.clock.now()))  # fmt: skip
+                                due=iso(self._core.clock.now()))  # fmt: skip
             name = new_guid()
-            self._azure.state.deliveries[name] = delivery
+            self._core.state.deliveries[name] = delivery
             self._spawn(key, self._deliver(name, delivery))
 
     async def _deliver(self, name: str, delivery: Delivery) -> None:
-        clock, key = self._azure.clock, delivery.subscription.lower()
+        clock, key = self._core.clock, delivery.subscription.lower()
         while not delivery.dead:
             await clock.sleep_until(datetime.fromisoformat(delivery.due))
-            subscription = self._azure.state.get(key)
+            subscription = self._core.state.get(key)
             if subscription is None:
                 break
             policy = subscription.properties["retryPolicy"]
@@ -184,14 +183,14 @@ class EventGrid:
         if delivery.dead:
             await clock.sleep_until(datetime.fromisoformat(delivery.due))
             self._bury(delivery)
-        self._azure.state.deliveries.pop(name, None)
+        self._core.state.deliveries.pop(name, None)
 
     def _schedule(self, delivery: Delivery, seconds: float) -> None:
-        delivery.due = iso(self._azure.clock.now() + timedelta(seconds=seconds * self.retry_scale))
+        delivery.due = iso(self._core.clock.now() + timedelta(seconds=seconds * self.retry_scale))
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
         delivery.dead = reason
-        subscription = self._azure.state.get(delivery.subscription)
+        subscription = self._core.state.get(delivery.subscription)
         if subscription is not None and dead_letter_container(subscription.properties):
             self._schedule(delivery, DEAD_LETTER_SECONDS)
 
@@ -206,11 +205,11 @@ class EventGrid:
             "aeg-subscription-name": subscription.name.upper(), "aeg-delivery-count": str(delivery.attempts),
             "aeg-data-version": str(first.get("dataVersion", "")), "aeg-metadata-version": "1",
         }  # fmt: skip
-        now, started, status = self._azure.clock.now(), time.monotonic(), 0
+        now, started, status = self._core.clock.now(), time.monotonic(), 0
         url = self.endpoints.url_of(destination)
         if url is None:
             status = 404
-        elif self._azure.sites.is_stopped(destination.target):
+        elif self._sites.is_stopped(destination.target):
             status = 403
         else:
             try:
@@ -230,7 +229,7 @@ class EventGrid:
     def _bury(self, delivery: Delivery) -> None:
         """Write the dead letter; without a dead-letter destination the events are dropped and counted."""
         key = delivery.subscription.lower()
-        subscription = self._azure.state.get(key)
+        subscription = self._core.state.get(key)
         container = dead_letter_container(subscription.properties) if subscription else ""
         if subscription is None or not container or not self._may_write(subscription, container):
             self._count(key, "dropped", len(delivery.events))
@@ -243,10 +242,10 @@ class EventGrid:
         }  # fmt: skip
         schema = subscription.properties["eventDeliverySchema"]
         letters = [schemas.dead_letter(schema, event, fate) for event in delivery.events]
-        now = self._azure.clock.now()
+        now = self._core.clock.now()
         blob = Blob(bytearray(json.dumps(letters).encode()), modified=iso(now))
         path = f"{subscription.name.upper()}/{now.year}/{now.month}/{now.day}/{now.hour}/{new_guid()}.json"
-        self._azure.state.blobs[f"{container}/{path}"] = blob
+        self._core.state.blobs[f"{container}/{path}"] = blob
         self._count(key, "deadLettered", len(delivery.events))
 
     def _may_write(self, subscription: Resource, container: str) -> bool:
@@ -257,10 +256,10 @@ class EventGrid:
         if "deadLetterWithResourceIdentity" not in subscription.properties:
             return True
         account = _dead_letter(subscription.properties)["resourceId"]
-        topic = self._azure.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
+        topic = self._core.state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
         principal = str(((topic and topic.identity) or {}).get("principalId") or "")
         scope = f"{account}/blobServices/default/containers/{container}"
-        return self._azure.rbac.allows(principal, WRITE_BLOB, scope, data=True)
+        return self._core.rbac.allows(principal, WRITE_BLOB, scope, data=True)
 
 
 def _dead_letter(properties: dict[str, Any]) -> dict[str, Any]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from dev.localazure.clock import iso
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
 from dev.localazure.eventgrid.schemas import CLOUD_EVENTS
+from dev.localazure.eventgrid.subscription import source_of
 from dev.localazure.proxy import is_azure
+from dev.localazure.sites import Sites
 from dev.localazure.state import Resource, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -77,9 +78,9 @@ def check_webhook(url: str) -> None:
 class Endpoints:
     """Sends requests to destinations. Redirects are not followed, as Event Grid does not follow them."""
 
-    def __init__(self, azure: Azure) -> None:
-        """Work on this Azure."""
-        self._azure = azure
+    def __init__(self, core: Core, sites: Sites, timeout: Callable[[], float]) -> None:
+        """Reach functions through their sites; `timeout` tells how long an answer may take, in real seconds."""
+        self._core, self._sites, self._timeout = core, sites, timeout
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
 
@@ -97,9 +98,9 @@ class Endpoints:
         """
         self._session = self._session or aiohttp.ClientSession()
         if url.startswith("https:"):
-            self._tls = self._tls or ssl.create_default_context(cafile=self._azure.ca_bundle)
-            arguments.update(proxy=f"http://127.0.0.1:{self._azure.proxy.port}", ssl=self._tls)
-        limit = aiohttp.ClientTimeout(total=self._azure.eventgrid.response_timeout)
+            self._tls = self._tls or ssl.create_default_context(cafile=self._core.ca_bundle)
+            arguments.update(proxy=f"http://127.0.0.1:{self._core.proxy.port}", ssl=self._tls)
+        limit = aiohttp.ClientTimeout(total=self._timeout())
         async with self._session.request(method, url, allow_redirects=False, timeout=limit, **arguments) as response:
             return response.status, await response.read(), dict(response.headers)
 
@@ -107,7 +108,7 @@ class Endpoints:
         """Return the address that deliveries go to, or None if the function app is not there (any more)."""
         if destination.kind == "WebHook":
             return destination.target
-        return self._azure.sites.event_grid_url(destination.target)
+        return self._sites.event_grid_url(destination.target)
 
     async def validate(self, subscription: Resource, schema: str) -> None:
         """Prove that the destination wants these events.
@@ -128,13 +129,13 @@ class Endpoints:
             await handshake(subscription, destination.target)
 
     def _stamp(self) -> str:
-        now = self._azure.clock.now()
+        now = self._core.clock.now()
         hour = now.hour % 12 or 12
         return (f"Activity id:{new_guid()}, timestamp: {now.month}/{now.day}/{now.year} {hour}:{now:%M:%S} "
                 f"{'AM' if now.hour < 12 else 'PM'} (UTC).")  # fmt: skip
 
     def _check_function(self, resource_id: str) -> None:
-        function = self._azure.sites.function(resource_id)
+        function = self._sites.function(resource_id)
         if function is None:
             raise ArmError(400, "Endpoint validation", "Destination endpoint not found. Resource details: resourceId: "
                            f"{resource_id}. Resource should pre-exist before attempting this operation. "
@@ -144,9 +145,9 @@ class Endpoints:
                            "EventGrid Trigger type only. " + self._stamp())  # fmt: skip
 
     async def _event_grid_handshake(self, subscription: Resource, url: str) -> None:
-        code, now = new_guid().upper(), iso(self._azure.clock.now(), zulu=True)
+        code, now = new_guid().upper(), iso(self._core.clock.now(), zulu=True)
         event = {
-            "id": new_guid(), "topic": self._azure.events.source_of(subscription) or "", "subject": "",
+            "id": new_guid(), "topic": source_of(self._core.state, subscription) or "", "subject": "",
             "data": {
                 "validationCode": code,
                 "validationUrl": f"https://rp-local.eventgrid.azure.net:553/eventsubscriptions/"

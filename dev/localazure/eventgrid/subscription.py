@@ -10,7 +10,9 @@ from typing import Any
 from dev.localazure.errors import ArmError
 from dev.localazure.eventgrid import filters
 from dev.localazure.eventgrid.schemas import CLOUD_EVENTS, EVENT_GRID
+from dev.localazure.state import Resource, State
 
+_EXTENSION = "/providers/microsoft.eventgrid/eventsubscriptions/"
 MEMBERS = (
     "destination", "deliveryWithResourceIdentity", "filter", "labels", "expirationTimeUtc", "eventDeliverySchema",
     "retryPolicy", "deadLetterDestination", "deadLetterWithResourceIdentity",
@@ -115,3 +117,12 @@ def _check_dead_letter(kept: dict[str, Any]) -> None:
             or "/providers/microsoft.storage/storageaccounts/" not in account.lower():  # fmt: skip
         raise invalid("Invalid event subscription request: a deadLetterDestination is a StorageBlob with the "
                        "resourceId of a storage account and a blobContainerName.")  # fmt: skip
+
+
+def source_of(state: State, subscription: Resource) -> str | None:
+    """Return the resource id whose events an event subscription gets; None if its system topic is gone."""
+    scope, _, _ = subscription.id.lower().partition(_EXTENSION)
+    if scope != subscription.id.lower():
+        return subscription.id[: len(scope)]
+    topic = state.get(subscription.id.rpartition("/eventSubscriptions/")[0])
+    return str(topic.properties["source"]) if topic is not None else None

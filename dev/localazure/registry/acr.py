@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from dev.localazure.front import ENTRY
-from dev.localazure.registry.auth import CATALOG
+from dev.localazure.registry.auth import CATALOG, Auth
+from dev.localazure.registry.content import Registries
 from dev.localazure.registry.errors import RegistryError, json_response, manifest_unknown
 from dev.localazure.registry.manifests import parse
 from dev.localazure.registry.v2 import page, repository_scope
 from dev.localazure.state import Manifest, Repository, Resource, Tag
-
-if TYPE_CHECKING:
-    from dev.localazure.registry.service import RegistryService
 
 _CHILD = re.compile(r"/acr/v1/(.+)/_(tags|manifests)(?:/([^/]+))?")
 _UNLOCKED = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listEnabled": True}
@@ -25,9 +23,9 @@ _UNLOCKED = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "
 class Metadata:
     """Lists and deletes repositories, tags and manifests."""
 
-    def __init__(self, service: RegistryService) -> None:
-        """Serve the content of this service."""
-        self._service = service
+    def __init__(self, registries: Registries, auth: Auth) -> None:
+        """Serve the content of these registries."""
+        self._registries, self._auth = registries, auth
 
     async def handle(self, request: web.Request, registry: Resource) -> web.StreamResponse:
         """Answer a request under `/acr/v1`."""
@@ -36,16 +34,16 @@ class Metadata:
             raise RegistryError(405, "UNSUPPORTED", "The operation is unsupported.")
         if path == "/acr/v1/_catalog" and not deletes:
             request[ENTRY].operation = "catalog/read"
-            self._service.auth.authorize(request, registry, CATALOG)
-            names, link = page(request, sorted(self._service.content(registry).repositories))
+            self._auth.authorize(request, registry, CATALOG)
+            names, link = page(request, sorted(self._registries.content(registry).repositories))
             return json_response({"repositories": names}, headers=link)
         match = _CHILD.fullmatch(path)
         name, kind, item = (match[1], match[2], match[3]) if match else (path.removeprefix("/acr/v1/"), "", None)
         scope = repository_scope(name, "delete" if deletes else "metadata_read")
         verb = "delete" if deletes else "read"
         request[ENTRY].operation = f"{kind.removesuffix('s') or 'repository'}/{verb}"
-        self._service.auth.authorize(request, registry, scope)
-        repository = self._service.repository(registry, name)
+        self._auth.authorize(request, registry, scope)
+        repository = self._registries.repository(registry, name)
         if not kind:
             return self._delete(request, registry, name) if deletes else self._repository(registry, name, repository)
         head = {"registry": registry.properties["loginServer"], "imageName": name}
@@ -61,7 +59,7 @@ class Metadata:
         if manifest is None:
             raise manifest_unknown(item)
         if deletes:
-            self._service.delete_manifest(registry, name, item, user_agent=request.headers.get("User-Agent", ""))
+            self._registries.delete_manifest(registry, name, item, user_agent=request.headers.get("User-Agent", ""))
             return web.Response(status=202)
         return json_response({**head, "manifest": self._manifest_view(registry, repository, manifest)})
 
@@ -77,10 +75,10 @@ class Metadata:
         )  # fmt: skip
 
     def _delete(self, request: web.Request, registry: Resource, name: str) -> web.Response:
-        repository = self._service.repository(registry, name)
+        repository = self._registries.repository(registry, name)
         manifests, tags = sorted(repository.manifests), sorted(repository.tags)
         for digest in manifests:
-            self._service.delete_manifest(registry, name, digest, user_agent=request.headers.get("User-Agent", ""))
+            self._registries.delete_manifest(registry, name, digest, user_agent=request.headers.get("User-Agent", ""))
         return json_response({"manifestsDeleted": manifests, "tagsDeleted": tags}, 202)
 
     def _tag(self, head: dict[str, Any], repository: Repository, name: str, *, deletes: bool) -> web.Response:
@@ -118,7 +116,7 @@ class Metadata:
             "lastUpdateTime": self._updated(repository, manifest),
         }  # fmt: skip
         if references.config:
-            config = self._service.get_blob(registry, references.config) or b"{}"
+            config = self._registries.get_blob(registry, references.config) or b"{}"
             view |= _platform(config)
         view["mediaType"] = manifest.media_type
         tags = sorted(t.name for t in repository.tags.values() if t.digest == manifest.digest)

@@ -8,17 +8,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
+from dev.localazure.core import Core
 from dev.localazure.front import ENTRY
+from dev.localazure.registry.content import Registries
 from dev.localazure.registry.errors import RegistryError, json_response
 from dev.localazure.state import Principal, Resource
 from dev.localazure.tokens import REGISTRY_AUDIENCES, InvalidToken
-
-if TYPE_CHECKING:
-    from dev.localazure.registry.service import RegistryService
 
 NO_USER = "00000000-0000-0000-0000-000000000000"
 ANONYMOUS = "acr_anon_pull"
@@ -69,9 +68,9 @@ def parse_scopes(values: Sequence[str]) -> list[Scope]:
 class Auth:
     """Issues and checks the tokens of all registries. A token is bound to its principal and its registry."""
 
-    def __init__(self, service: RegistryService) -> None:
-        """Use the Azure behind this service."""
-        self._service = service
+    def __init__(self, core: Core, registries: Registries) -> None:
+        """Issue what the roles of principals allow in these registries."""
+        self._core, self._registries = core, registries
 
     def refresh_token(self, principal: Principal, registry: Resource) -> str:
         """Return a refresh token.
@@ -79,16 +78,15 @@ class Auth:
         Raises:
             RegistryError: 401 when the principal has no right on the registry's data plane.
         """
-        service = self._service
-        rights = [_PERMISSIONS[a] for a in _ACTIONS if service.may(principal, registry, "*", a)]
-        if not rights and not service.may(principal, registry, "", "catalog"):
+        rights = [_PERMISSIONS[a] for a in _ACTIONS if self._registries.may(principal, registry, "*", a)]
+        if not rights and not self._registries.may(principal, registry, "", "catalog"):
             raise _unauthorized(registry, challenge=False)
         claims = {
             "sub": principal.object_id, "iss": _ISSUER, "aud": _login_server(registry), "version": "1.0",
             "rid": _registry_state(registry), "grant_type": "refresh_token", "appid": principal.app_id,
-            "tenant": service.azure.state.tenant, "permissions": {"actions": rights}, "roles": [],
+            "tenant": self._core.state.tenant, "permissions": {"actions": rights}, "roles": [],
         }  # fmt: skip
-        return service.azure.tokens.sign(claims, _REFRESH_LIFETIME)
+        return self._core.tokens.sign(claims, _REFRESH_LIFETIME)
 
     def access_token(self, principal: Principal, registry: Resource, scopes: Sequence[Scope]) -> str:
         """Return an access token for as much of the scopes as the principal may do (possibly nothing)."""
@@ -102,16 +100,16 @@ class Auth:
             "rid": _registry_state(registry), "grant_type": "access_token", "appid": principal.app_id,
             "access": access, "roles": [],
         }  # fmt: skip
-        return self._service.azure.tokens.sign(claims, _ACCESS_LIFETIME)
+        return self._core.tokens.sign(claims, _ACCESS_LIFETIME)
 
     def _grant(self, principal: Principal, registry: Resource, scope: Scope) -> list[str]:
         if scope.type == "registry":
-            may = scope.name == "catalog" and self._service.may(principal, registry, "", "catalog")
+            may = scope.name == "catalog" and self._registries.may(principal, registry, "", "catalog")
             return ["*"] if may and "*" in scope.actions else []
         if scope.type != "repository":
             return []
         wanted = _ACTIONS if "*" in scope.actions else scope.actions
-        return [a for a in wanted if self._service.may(principal, registry, scope.name, a)]
+        return [a for a in wanted if self._registries.may(principal, registry, scope.name, a)]
 
     def _anonymous_token(self, registry: Resource) -> str:
         if not registry.properties.get("anonymousPullEnabled"):
@@ -121,17 +119,17 @@ class Auth:
             "rid": _registry_state(registry), "grant_type": "access_token",
             "access": [{"Type": "repository", "Name": "*", "Actions": ["pull"]}], "roles": [],
         }  # fmt: skip
-        return self._service.azure.tokens.sign(claims, _ANONYMOUS_LIFETIME)
+        return self._core.tokens.sign(claims, _ANONYMOUS_LIFETIME)
 
     def _claims(self, token: str, registry: Resource, kind: str) -> dict[str, Any]:
         """Return the claims of a registry token of one kind for this registry in its present state."""
-        claims = self._service.azure.tokens.verify(token, _login_server(registry))
+        claims = self._core.tokens.verify(token, _login_server(registry))
         if claims.get("grant_type") != kind or claims.get("rid") != _registry_state(registry):
             raise InvalidToken("The token is of another kind, or the registry changed since it was issued.")
         return claims
 
     def _principal(self, object_id: str) -> Principal:
-        principal = self._service.azure.state.principals.get(object_id)
+        principal = self._core.state.principals.get(object_id)
         if principal is None:
             raise InvalidToken("The principal of this token does not exist any more.")
         return principal
@@ -144,7 +142,7 @@ class Auth:
         """
         policy = (registry.properties.get("policies") or {}).get("azureADAuthenticationAsArmPolicy") or {}
         audiences = REGISTRY_AUDIENCES if policy.get("status", "enabled") == "enabled" else REGISTRY_AUDIENCES[:1]
-        return self._service.azure.identity.principal_of(token, audiences)
+        return self._core.identity.principal_of(token, audiences)
 
     def log_in(self, user: str, password: str, registry: Resource) -> Principal:
         """Return the principal behind a user name and password as `docker login` sends them.
@@ -212,7 +210,7 @@ class Auth:
 
     def _check_service(self, form: Mapping[str, str], registry: Resource) -> None:
         named = form.get("service", "")
-        if named and self._service.find(named) is not registry:
+        if named and self._registries.find(named) is not registry:
             raise RegistryError(400, "UNSUPPORTED", f"The service '{named}' is not this registry.")
 
     def authorize(self, request: web.Request, registry: Resource, *needs: Scope) -> Principal | None:

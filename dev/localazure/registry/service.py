@@ -1,122 +1,41 @@
-"""Azure Container Registry's data plane: what a registry holds, who may touch it, and its host names."""
+"""Azure Container Registry's data plane at its host names."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from dev.localazure.clock import iso
-from dev.localazure.conditions import REPOSITORY_NAME
+from dev.localazure.core import Core
+from dev.localazure.events import Events
 from dev.localazure.front import ENTRY
-from dev.localazure.rbac import Decision
-from dev.localazure.registry import events, importing, network
+from dev.localazure.registry import network
 from dev.localazure.registry.acr import Metadata
 from dev.localazure.registry.auth import Auth
-from dev.localazure.registry.errors import PageNotFound, RegistryError, manifest_unknown, name_unknown
-from dev.localazure.registry.images import Image
-from dev.localazure.registry.manifests import INDEXES, MAX_MANIFEST_BYTES, digest_of, is_digest, is_tag, parse
+from dev.localazure.registry.content import REGISTRY, Registries
+from dev.localazure.registry.errors import PageNotFound, RegistryError
 from dev.localazure.registry.v2 import Distribution
-from dev.localazure.state import Manifest, Principal, RegistryContent, Repository, Resource, Tag, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.state import Principal, Resource, new_guid
 
 log = logging.getLogger("localazure.registry")
 
-REGISTRY = "Microsoft.ContainerRegistry/registries"
 
-# https://learn.microsoft.com/azure/container-registry/container-registry-rbac-built-in-roles-overview: outside of ABAC
-# mode the right to pull includes reading metadata and listing, the right to push writing metadata.
-_LEGACY_ACTIONS = {
-    "pull": ("pull/read",),
-    "push": ("push/write",),
-    "delete": ("artifacts/delete",),
-    "metadata_read": ("metadata/read", "pull/read"),
-    "metadata_write": ("metadata/write", "push/write"),
-    "catalog": ("catalog/read", "pull/read"),
-}
-# https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions: only these
-# data actions count; AcrPull, AcrPush, AcrDelete, Owner, Contributor and Reader give nothing.
-_ABAC_DATA_ACTIONS = {
-    "pull": ("repositories/content/read",),
-    "push": ("repositories/content/write",),
-    "delete": ("repositories/content/delete",),
-    "metadata_read": ("repositories/metadata/read",),
-    "metadata_write": ("repositories/metadata/write",),
-    "catalog": ("catalog/read",),
-}
+class RegistryService(Registries):
+    """All registries' data planes, at `*.azurecr.io` and in this process."""
 
+    def __init__(self, core: Core, published: Events) -> None:
+        """Serve the login servers of the registries in the state."""
+        super().__init__(core, published)
+        self.auth = Auth(core, self)
+        self._distribution = Distribution(self, self.auth)
+        self._metadata = Metadata(self, self.auth)
+        core.front.serve(".azurecr.io", self.handle)
+        core.on_forget.append(self._end_uploads)
 
-class RegistryService:
-    """All registries' data planes, at `*.azurecr.io` and in this process.
-
-    Attributes:
-        replicas: Further regions; each push raises one more event for each, as geo-replication does.
-    """
-
-    def __init__(self, azure: Azure) -> None:
-        """Serve the login servers of the registries in this Azure's state."""
-        self.azure = azure
-        self.auth = Auth(self)
-        self.replicas: list[str] = []
-        self._distribution = Distribution(self)
-        self._metadata = Metadata(self)
-        # Blobs that were uploaded or mounted but that no manifest of the repository refers to yet.
-        self._uploaded: dict[tuple[str, str], set[str]] = {}
-        # Where a host name was found last, so that not every request searches all resources.
-        self._found: dict[str, str] = {}
-        azure.front.serve(".azurecr.io", self.handle)
-        azure.on_forget.append(self._forget)
-        importing.register(azure)
-
-    def find(self, login_server: str) -> Resource | None:
-        """Return the ARM resource of the registry with this login server (or regional endpoint), in any casing."""
-        host = login_server.lower()
-        known = self.azure.state.get(self._found.get(host, ""))
-        if known is not None and host in _hosts(known):
-            return known
-        for registry in self.azure.state.of_type(REGISTRY):
-            if host in _hosts(registry):
-                self._found[host] = registry.id
-                return registry
-        return None
-
-    def content(self, registry: Resource) -> RegistryContent:
-        """Return what a registry holds."""
-        return self.azure.state.content.setdefault(registry.properties["loginServer"].lower(), RegistryContent())
-
-    def repository(self, registry: Resource, name: str) -> Repository:
-        """Return a repository.
-
-        Raises:
-            RegistryError: 404 `NAME_UNKNOWN`.
-        """
-        found = self.content(registry).repositories.get(name)
-        if found is None:
-            raise name_unknown(name)
-        return found
-
-    def may(self, principal: Principal, registry: Resource, repository: str, action: str) -> bool:
-        """Tell whether a principal may do something in a repository, by the registry's role assignment mode.
-
-        Args:
-            principal: Who asks.
-            registry: The registry's ARM resource.
-            repository: The repository's name ("" for `catalog`, "*" for any: conditions on its name do not count).
-            action: `pull`, `push`, `delete`, `metadata_read`, `metadata_write` or `catalog` (list repositories).
-        """
-        abac = registry.properties.get("roleAssignmentMode") == "AbacRepositoryPermissions"
-        actions = (_ABAC_DATA_ACTIONS if abac else _LEGACY_ACTIONS).get(action, ())
-        enough = (Decision.ALLOWED, Decision.CONDITION) if repository == "*" else (Decision.ALLOWED,)
-        request = {REPOSITORY_NAME.lower(): [repository]} if repository not in ("", "*") else {}
-        return any(
-            self.azure.rbac.decide(principal.object_id, f"{REGISTRY}/{suffix}", registry.id, data=abac, request=request)
-            in enough
-            for suffix in actions
-        )
+    def _end_uploads(self, resource: Resource) -> None:
+        if resource.type.lower() == REGISTRY.lower():
+            self._distribution.forget(resource)
 
     def exchange(self, principal: Principal, registry: Resource) -> str:
         """Return an ACR refresh token for a principal.
@@ -125,163 +44,6 @@ class RegistryService:
             RegistryError: 401 when the principal has no right whatever on the registry's data plane.
         """
         return self.auth.refresh_token(principal, registry)
-
-    def get_manifest(self, registry: Resource, repository: str, reference: str) -> Manifest | None:
-        """Return a manifest by tag or digest, or None."""
-        found = self.content(registry).repositories.get(repository)
-        if found is None:
-            return None
-        tag = found.tags.get(reference)
-        return found.manifests.get(tag.digest if tag else reference)
-
-    def put_manifest(
-        self,
-        registry: Resource,
-        repository: str,
-        reference: str,
-        media_type: str,
-        body: bytes,
-        *,
-        method: str = "PUT",
-        user_agent: str = "",
-        host: str = "",
-        raises_event: bool = True,
-    ) -> Manifest:
-        """Store a manifest whose blobs and children are there, move the tag to it and raise `ImagePushed`.
-
-        Args:
-            registry: The registry's ARM resource.
-            repository: Repository name; it comes into being with its first manifest.
-            reference: The tag to move, or the manifest's digest.
-            media_type: Media type of the manifest ("" takes the one in the body).
-            body: The manifest's bytes.
-            method: HTTP method to name in the event.
-            user_agent: User agent to name in the event.
-            host: Host to name in the event (default: the login server).
-            raises_event: Whether `ImagePushed` is raised.
-
-        Raises:
-            RegistryError: 400 for a bad manifest, reference or digest, or for something missing.
-        """
-        if len(body) > MAX_MANIFEST_BYTES:
-            raise RegistryError(400, "MANIFEST_INVALID", "manifest invalid", {"Reason": "larger than 4 MiB"})
-        references, digest = parse(body, media_type), digest_of(body)
-        content = self.content(registry)
-        target = content.repositories.get(repository, Repository())
-        for missing in (d for d in references.blobs if d not in content.blobs):
-            raise RegistryError(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", {"Digest": missing})
-        for missing in (d for d in references.manifests if d not in target.manifests):
-            raise RegistryError(400, "MANIFEST_BLOB_UNKNOWN", "manifest unknown to registry", {"Digest": missing})
-        tag = None if is_digest(reference) else reference
-        if tag is None and reference != digest:
-            raise RegistryError(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
-        if tag is not None and not is_tag(tag):
-            raise RegistryError(400, "TAG_INVALID", "manifest tag did not match URI", {"Tag": tag})
-        moment = self.azure.clock.now()
-        now = iso(moment, zulu=True)
-        content.repositories[repository] = target
-        manifest = target.manifests.setdefault(digest, Manifest(digest, references.media_type, body, now))
-        if tag is not None:
-            known = target.tags.get(tag)
-            target.tags[tag] = Tag(tag, digest, known.created if known else now, now)
-        request = {"host": host or registry.properties["loginServer"], "method": method, "useragent": user_agent}
-        locations = (registry.location, *self.replicas) if raises_event else ()
-        for event in events.image_pushed(repository, tag, manifest, now=moment, request=request, locations=locations):
-            self.azure.events.publish(registry.id, event)
-        return manifest
-
-    def push(
-        self, registry: Resource, repository: str, reference: str, image: Image, *, user_agent: str = "",
-        raises_event: bool = True,
-    ) -> Manifest:  # fmt: skip
-        """Store an image with its blobs and, for an index, its children (each by digest).
-
-        Raises:
-            RegistryError: As `put_manifest`.
-        """
-        for child in image.children:
-            self.push(registry, repository, child.digest, child, user_agent=user_agent, raises_event=raises_event)
-        for blob in image.blobs.values():
-            self.put_blob(registry, blob)
-        return self.put_manifest(
-            registry, repository, reference, image.media_type, image.manifest, user_agent=user_agent,
-            raises_event=raises_event,
-        )  # fmt: skip
-
-    def load(self, registry: Resource, repository: str, reference: str) -> Image:
-        """Return a stored image with its blobs (and, for an index, its children).
-
-        Raises:
-            RegistryError: 404 `MANIFEST_UNKNOWN`.
-        """
-        manifest = self.get_manifest(registry, repository, reference)
-        if manifest is None:
-            raise manifest_unknown(reference)
-        references, blobs = parse(manifest.body, manifest.media_type), self.content(registry).blobs
-        children = tuple(self.load(registry, repository, digest) for digest in references.manifests)
-        held = {digest: blobs[digest] for digest in references.blobs}
-        return Image(manifest.body, manifest.media_type, held, children)
-
-    def delete_manifest(self, registry: Resource, repository: str, digest: str, *, user_agent: str = "") -> None:
-        """Delete a manifest with all its tags and raise `ImageDeleted`.
-
-        Raises:
-            RegistryError: 404 for an unknown repository or manifest.
-        """
-        found = self.repository(registry, repository)
-        manifest = found.manifests.pop(digest, None)
-        if manifest is None:
-            raise manifest_unknown(digest)
-        for tag in [t for t in found.tags.values() if t.digest == digest]:
-            del found.tags[tag.name]
-        if not found.manifests:
-            del self.content(registry).repositories[repository]
-        request = {"host": registry.properties["loginServer"], "method": "DELETE", "useragent": user_agent}
-        event = events.image_deleted(registry, repository, manifest, now=self.azure.clock.now(), request=request)
-        self.azure.events.publish(registry.id, event)
-
-    def get_blob(self, registry: Resource, digest: str) -> bytes | None:
-        """Return a blob's bytes, or None."""
-        return self.content(registry).blobs.get(digest)
-
-    def put_blob(self, registry: Resource, data: bytes, repository: str = "") -> str:
-        """Store a blob and return its digest; with a repository, link it there for manifests to come."""
-        digest = digest_of(data)
-        self.content(registry).blobs[digest] = data
-        if repository:
-            self.link_blob(registry, repository, digest)
-        return digest
-
-    def link_blob(self, registry: Resource, repository: str, digest: str) -> None:
-        """Let a repository use a blob that the registry holds, before a manifest refers to it."""
-        self._uploaded.setdefault((registry.id.lower(), repository), set()).add(digest)
-
-    def has_blob(self, registry: Resource, repository: str, digest: str) -> bool:
-        """Tell whether a blob can be seen from a repository: only what was uploaded, mounted or pushed there."""
-        content = self.content(registry)
-        if digest not in content.blobs:
-            return False
-        if digest in self._uploaded.get((registry.id.lower(), repository), ()):
-            return True
-        manifests = content.repositories.get(repository, Repository()).manifests.values()
-        return any(digest in parse(m.body, m.media_type).blobs for m in manifests if m.media_type not in INDEXES)
-
-    def delete_blob(self, registry: Resource, repository: str, digest: str) -> None:
-        """Delete a blob.
-
-        Raises:
-            RegistryError: 404 `BLOB_UNKNOWN`.
-        """
-        if not self.has_blob(registry, repository, digest):
-            raise RegistryError(404, "BLOB_UNKNOWN", "blob unknown to registry", {"digest": digest})
-        del self.content(registry).blobs[digest]
-
-    def _forget(self, resource: Resource) -> None:
-        if resource.type.lower() == REGISTRY.lower():
-            self.azure.state.content.pop(resource.properties["loginServer"].lower(), None)
-            self._distribution.forget(resource)
-            for key in [key for key in self._uploaded if key[0] == resource.id.lower()]:
-                del self._uploaded[key]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request to a login server."""
@@ -314,11 +76,6 @@ class RegistryService:
         if path.startswith("/acr/v1/"):
             return await self._metadata.handle(request, registry)
         raise PageNotFound
-
-
-def _hosts(registry: Resource) -> set[str]:
-    names = (registry.properties["loginServer"], *registry.properties.get("regionalEndpointHostNames", ()))
-    return {name.lower() for name in names}
 
 
 def _headers() -> CIMultiDict[str]:

@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from dev.localazure.front import ENTRY
-from dev.localazure.registry.auth import CATALOG, Scope
+from dev.localazure.registry.auth import CATALOG, Auth, Scope
+from dev.localazure.registry.content import Registries
 from dev.localazure.registry.errors import PageNotFound, RegistryError, json_response, manifest_unknown, name_unknown
 from dev.localazure.registry.manifests import (
     DOCKER_MANIFEST,
@@ -24,9 +25,6 @@ from dev.localazure.registry.manifests import (
     parse,
 )
 from dev.localazure.state import Resource, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.registry.service import RegistryService
 
 _MANIFEST = re.compile(r"/v2/(.+)/manifests/([^/]+)")
 _BLOB = re.compile(r"/v2/(.+)/blobs/([^/]+)")
@@ -91,9 +89,9 @@ def repository_scope(name: str, *actions: str) -> Scope:
 class Distribution:
     """Push and pull."""
 
-    def __init__(self, service: RegistryService) -> None:
-        """Serve the content of this service."""
-        self._service = service
+    def __init__(self, registries: Registries, auth: Auth) -> None:
+        """Serve the content of these registries."""
+        self._registries, self._auth = registries, auth
         self._uploads: dict[str, _Upload] = {}
 
     def forget(self, registry: Resource) -> None:
@@ -105,7 +103,7 @@ class Distribution:
         """Answer a request under `/v2`."""
         path = request.path
         if path in ("/v2", "/v2/"):
-            self._service.auth.authorize(request, registry)
+            self._auth.authorize(request, registry)
             return json_response({})
         if path == "/v2/_catalog":
             return self._catalog(request, registry)
@@ -125,16 +123,16 @@ class Distribution:
 
     def _enter(self, request: web.Request, registry: Resource, operation: str, *needs: Scope) -> None:
         request[ENTRY].operation = operation
-        self._service.auth.authorize(request, registry, *needs)
+        self._auth.authorize(request, registry, *needs)
 
     def _catalog(self, request: web.Request, registry: Resource) -> web.Response:
         self._enter(request, registry, "catalog/read", CATALOG)
-        names, link = page(request, sorted(self._service.content(registry).repositories))
+        names, link = page(request, sorted(self._registries.content(registry).repositories))
         return json_response({"repositories": names}, headers=link)
 
     def _tags(self, request: web.Request, registry: Resource, name: str) -> web.Response:
         self._enter(request, registry, "tag/list", repository_scope(name, "pull"))
-        tags, link = page(request, sorted(self._service.repository(registry, name).tags))
+        tags, link = page(request, sorted(self._registries.repository(registry, name).tags))
         return json_response({"name": name, "tags": tags}, headers=link)
 
     def _referrers(self, request: web.Request, registry: Resource, name: str, digest: str) -> web.Response:
@@ -143,7 +141,7 @@ class Distribution:
             raise RegistryError(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         wanted = request.query.get("artifactType")
         found = []
-        repository = self._service.content(registry).repositories.get(name)
+        repository = self._registries.content(registry).repositories.get(name)
         for manifest in repository.manifests.values() if repository else ():
             references = parse(manifest.body, manifest.media_type)
             if references.subject != digest or wanted not in (None, references.artifact_type):
@@ -169,16 +167,16 @@ class Distribution:
             self._enter(request, registry, "manifest/delete", repository_scope(name, "delete"))
             if is_digest(reference):
                 agent = request.headers.get("User-Agent", "")
-                self._service.delete_manifest(registry, name, reference, user_agent=agent)
-            elif self._service.repository(registry, name).tags.pop(reference, None) is None:
+                self._registries.delete_manifest(registry, name, reference, user_agent=agent)
+            elif self._registries.repository(registry, name).tags.pop(reference, None) is None:
                 raise manifest_unknown(reference)
             return web.Response(status=202)
         raise _unsupported()
 
     def _read_manifest(self, request: web.Request, registry: Resource, name: str, reference: str) -> web.Response:
-        if name not in self._service.content(registry).repositories:
+        if name not in self._registries.content(registry).repositories:
             raise name_unknown(name)
-        manifest = self._service.get_manifest(registry, name, reference)
+        manifest = self._registries.get_manifest(registry, name, reference)
         if manifest is None:
             raise manifest_unknown(reference)
         # As in the distribution code base, `*/*` does not count: who does not name the type does not get it
@@ -203,9 +201,9 @@ class Distribution:
             body += more
         references = parse(body, request.headers.get("Content-Type", ""))
         for digest in references.blobs:
-            if not self._service.has_blob(registry, name, digest):
+            if not self._registries.has_blob(registry, name, digest):
                 raise RegistryError(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", {"Digest": digest})
-        manifest = self._service.put_manifest(
+        manifest = self._registries.put_manifest(
             registry, name, reference, references.media_type, body,
             user_agent=request.headers.get("User-Agent", ""), host=request.host,
         )  # fmt: skip
@@ -217,13 +215,13 @@ class Distribution:
     def _blob(self, request: web.Request, registry: Resource, name: str, digest: str) -> web.Response:
         if request.method == "DELETE":
             self._enter(request, registry, "blob/delete", repository_scope(name, "delete"))
-            self._service.delete_blob(registry, name, digest)
+            self._registries.delete_blob(registry, name, digest)
             return web.Response(status=202)
         if request.method not in ("GET", "HEAD"):
             raise _unsupported()
         self._enter(request, registry, "blob/read", repository_scope(name, "pull"))
-        data = self._service.get_blob(registry, digest)
-        if data is None or not self._service.has_blob(registry, name, digest):
+        data = self._registries.get_blob(registry, digest)
+        if data is None or not self._registries.has_blob(registry, name, digest):
             raise RegistryError(404, "BLOB_UNKNOWN", "blob unknown to registry", {"digest": digest})
         headers = {
             "Content-Type": "application/octet-stream", "Docker-Content-Digest": digest, "Etag": f'"{digest}"',
@@ -250,8 +248,8 @@ class Distribution:
         if mount and source:
             needs.append(repository_scope(source, "pull"))
         self._enter(request, registry, "blob/write", *needs)
-        if mount and source and self._service.has_blob(registry, source, mount):
-            self._service.link_blob(registry, name, mount)
+        if mount and source and self._registries.has_blob(registry, source, mount):
+            self._registries.link_blob(registry, name, mount)
             return _created(name, mount)
         identifier = new_guid()
         upload = self._uploads[identifier] = _Upload(registry.id, name)
@@ -287,7 +285,7 @@ class Distribution:
             raise RegistryError(
                 400, "DIGEST_INVALID", "provided digest did not match uploaded content", {"Digest": digest}
             )
-        self._service.put_blob(registry, bytes(upload.body), upload.repository)
+        self._registries.put_blob(registry, bytes(upload.body), upload.repository)
         return _created(upload.repository, digest)
 
     def _progress(self, status: int, identifier: str, upload: _Upload) -> web.Response:

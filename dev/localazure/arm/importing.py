@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from dev.localazure.arm.gateway import Answer, Call
-from dev.localazure.arm.operations import REGISTRY_RESULT
+from dev.localazure.arm.operations import REGISTRY_RESULT, Operations
+from dev.localazure.call import Answer, Call
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.registry.errors import RegistryError, manifest_unknown
 from dev.localazure.registry.images import Image, public_image
 from dev.localazure.registry.manifests import is_digest, is_repository, is_tag
-from dev.localazure.state import Principal, Resource, new_guid
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
+from dev.localazure.registry.service import RegistryService
+from dev.localazure.state import Principal, Resource, State, new_guid
 
 # Registries on the internet that are stood in for; see `images.public_image`.
 PUBLIC_REGISTRIES = (
@@ -43,25 +43,24 @@ class _Import:
     force: bool
 
 
-def register(azure: Azure) -> None:
+def register(gateway: Gateway, operations: Operations, registries: RegistryService) -> None:
     """Register the operation."""
-    azure.arm.route(
+    gateway.route(
         "POST",
         "/subscriptions/{sub}/resourceGroups/{group}/providers/Microsoft.ContainerRegistry/registries/{registry}"
         "/importImage",
         "Microsoft.ContainerRegistry/registries/importImage/action",
-        _import_image,
+        partial(_import_image, operations, registries),
     )
 
 
-async def _import_image(call: Call) -> Answer:
+async def _import_image(operations: Operations, registries: RegistryService, call: Call) -> Answer:
     """Accept an import: 202, and a location to poll until it has succeeded or failed."""
     job = _read(call)
-    azure = call.azure
 
     async def work() -> dict[str, str]:
         try:
-            _copy(azure, job)
+            _copy(call.core.state, registries, job)
         except RegistryError as error:
             raise _refused(job, error) from error
         return {"status": "Succeeded"}
@@ -71,8 +70,8 @@ async def _import_image(call: Call) -> Answer:
     )
     targets = [f"{repository}:{tag}" for repository, tag in job.tags] + list(job.untagged)
     pending = {**dict.fromkeys(targets, "Pending"), "status": "Accepted"}
-    operation = azure.operations.start(path, work, pending=pending)
-    return Answer(202, None, {"location": azure.operations.url(operation, call.api_version)})
+    operation = operations.start(path, work, pending=pending)
+    return Answer(202, None, {"location": operations.url(operation, call.api_version)})
 
 
 def _read(call: Call) -> _Import:
@@ -129,9 +128,9 @@ def _refused(job: _Import, error: RegistryError) -> ArmError:
     return _failed(job, 400, "InvalidParameters", job.source.get("resourceId") or job.source["registryUri"], text)
 
 
-def _copy(azure: Azure, job: _Import) -> None:
-    service, registry = azure.registries, job.registry
-    if azure.state.get(registry.id) is not registry:
+def _copy(state: State, service: RegistryService, job: _Import) -> None:
+    registry = job.registry
+    if state.get(registry.id) is not registry:
         raise _failed(job, 404, "NotFound", registry.id, "does not exist.")
     if not job.force:
         # All targets are checked before anything is copied.
@@ -140,7 +139,7 @@ def _copy(azure: Azure, job: _Import) -> None:
                 name = f"{repository}:{tag}"
                 text = f"{name} Tag {name} already exists in target registry."
                 raise _failed(job, 409, "Conflict", registry.id, text)
-    image = _fetch(azure, job)
+    image = _fetch(state, service, job)
     copied: set[str] = set()
     for repository, reference in (*job.tags, *((name, image.digest) for name in job.untagged)):
         if repository in copied:
@@ -150,15 +149,15 @@ def _copy(azure: Azure, job: _Import) -> None:
             copied.add(repository)
 
 
-def _fetch(azure: Azure, job: _Import) -> Image:
+def _fetch(state: State, service: RegistryService, job: _Import) -> Image:
     """Read the source image with the rights of the caller or of the credentials in the request.
 
     A registry named by `resourceId` is read as the caller. One named by `registryUri` without credentials is read
     anonymously, whoever calls (https://github.com/Azure/azure-cli/issues/15089).
     """
-    service, uri = azure.registries, str(job.source.get("registryUri") or "")
+    uri = str(job.source.get("registryUri") or "")
     if not uri:
-        source = azure.state.get(job.source["resourceId"])
+        source = state.get(job.source["resourceId"])
         if source is None or "loginServer" not in source.properties:
             text = "does not exist or it does not have `properties.loginServer`."
             raise _failed(job, 400, "InvalidParameters", job.source["resourceId"], text)

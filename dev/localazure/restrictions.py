@@ -11,15 +11,12 @@ https://github.com/nforgeio/neonKUBE/issues/1670 (not registered).
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dev.localazure import ids
 from dev.localazure.errors import ArmError
-
-if TYPE_CHECKING:
-    from dev.localazure.arm.gateway import Call
 
 
 class Restriction(BaseModel):
@@ -68,42 +65,42 @@ class Restrictions:
         """Tell whether a subscription is disabled."""
         return any(one.kind == "disabled" and ids.covers(one.scope, subscription) for one in self.all)
 
-    def check(self, call: Call) -> None:
-        """Refuse a call that a restriction forbids.
+    def check(self, method: str, scope: str, body: Any) -> None:
+        """Refuse a call (its HTTP method, scope and JSON body) that a restriction forbids.
 
         Raises:
             ArmError: 409 `ScopeLocked`, `ReadOnlyDisabledSubscription` or `MissingSubscriptionRegistration`, or 403
                 `RequestDisallowedByPolicy`.
         """
-        if call.request.method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD"):
             return
         for restriction in self.all:
-            if ids.covers(restriction.scope, call.scope):
-                _CHECKS[restriction.kind](restriction, call)
+            if ids.covers(restriction.scope, scope):
+                _CHECKS[restriction.kind](restriction, method, scope, body)
 
 
-def _lock(lock: Restriction, call: Call) -> None:
-    verb = "delete" if call.request.method == "DELETE" else "write"
+def _lock(lock: Restriction, method: str, scope: str, _: Any) -> None:
+    verb = "delete" if method == "DELETE" else "write"
     if lock.level == "ReadOnly" or verb == "delete":
         text = (
-            f"The scope '{call.scope}' cannot perform {verb} operation because following scope(s) are locked: "
+            f"The scope '{scope}' cannot perform {verb} operation because following scope(s) are locked: "
             f"'{lock.scope}'. Please remove the lock and try again."
         )
         raise ArmError(409, "ScopeLocked", text, gateway=True)
 
 
-def _policy(policy: Restriction, call: Call) -> None:
+def _policy(policy: Restriction, method: str, scope: str, body: Any) -> None:
     # Actions and role assignments carry no tags; policies of mode Indexed leave them alone.
-    if call.request.method not in ("PUT", "PATCH") or "/providers/microsoft.authorization/" in call.scope.lower():
+    if method not in ("PUT", "PATCH") or "/providers/microsoft.authorization/" in scope.lower():
         return
-    tags = call.body.get("tags") if isinstance(call.body, dict) else None
-    if call.request.method == "PATCH" and tags is None:
+    tags = body.get("tags") if isinstance(body, dict) else None
+    if method == "PATCH" and tags is None:
         return
     if policy.tag.lower() in {name.lower() for name in tags or {}}:
         return
     assignment = f"{policy.scope}/providers/Microsoft.Authorization/policyAssignments/{policy.name}"
     definition = "/providers/Microsoft.Authorization/policyDefinitions/871b6d14-10aa-478d-b590-94f262ecfa99"
-    title, resource = "Require a tag on resources", call.scope.rpartition("/")[2]
+    title, resource = "Require a tag on resources", scope.rpartition("/")[2]
     named = [{"policyAssignment": {"name": policy.name, "id": assignment},
               "policyDefinition": {"name": title, "id": definition}}]  # fmt: skip
     text = f"Resource '{resource}' was disallowed by policy. "
@@ -120,9 +117,9 @@ def _policy(policy: Restriction, call: Call) -> None:
                    additional_info=[{"type": "PolicyViolation", "info": info}])  # fmt: skip
 
 
-def _disabled(disabled: Restriction, call: Call) -> None:
+def _disabled(disabled: Restriction, method: str, _scope: str, _body: Any) -> None:
     # https://learn.microsoft.com/azure/cost-management-billing/manage/subscription-states
-    if call.request.method == "DELETE":
+    if method == "DELETE":
         return
     subscription = disabled.scope.rpartition("/")[2]
     text = (
@@ -132,8 +129,8 @@ def _disabled(disabled: Restriction, call: Call) -> None:
     raise ArmError(409, "ReadOnlyDisabledSubscription", text, gateway=True)
 
 
-def _unregistered(missing: Restriction, call: Call) -> None:
-    if f"/providers/{missing.namespace}/".lower() in call.scope.lower():
+def _unregistered(missing: Restriction, _method: str, scope: str, _body: Any) -> None:
+    if f"/providers/{missing.namespace}/".lower() in scope.lower():
         text = (
             f"The subscription is not registered to use namespace '{missing.namespace}'. See "
             "https://aka.ms/rps-not-found for how to register subscriptions."

@@ -9,117 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
-from dev.localazure import ids
+from dev.localazure.call import Answer, Call, Handler
+from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
 from dev.localazure.front import ENTRY
 from dev.localazure.rbac import forbidden
-from dev.localazure.state import Principal, Resource, new_guid
+from dev.localazure.state import new_guid
 from dev.localazure.tokens import ARM_AUDIENCES, InvalidToken
-
-if TYPE_CHECKING:
-    from dev.localazure.azure import Azure
-
-
-@dataclass
-class Answer:
-    """What a provider answers.
-
-    Attributes:
-        body: JSON value, or None for an empty body.
-        resource_id: Set by writes on the resource they touched, for the resource event (default: the request path).
-    """
-
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Call:
-    """One ARM request as a provider sees it.
-
-    Attributes:
-        params: Values of the `{placeholders}` of the route, as the caller spelt them.
-        path: Path of the request without a trailing action segment is `scope`.
-        scope: The resource id (or scope) that the operation is authorized on.
-        action: The ARM action, e.g. `Microsoft.ContainerRegistry/registries/write`.
-        body: Parsed JSON body, or None.
-        existed: Whether there was a resource at `scope` when the call came in.
-        correlation_id: What ARM answers as `x-ms-correlation-request-id` and puts into events.
-    """
-
-    azure: Azure
-    request: web.Request
-    params: dict[str, str]
-    query: dict[str, str]
-    api_version: str
-    principal: Principal
-    scope: str
-    action: str
-    body: Any
-    existed: bool
-    correlation_id: str
-
-    @property
-    def now(self) -> datetime:
-        """The present moment on Azure's clock."""
-        return self.azure.clock.now()
-
-    def object_body(self) -> dict[str, Any]:
-        """Return the body as a JSON object.
-
-        Raises:
-            ArmError: 400 if it is anything else.
-        """
-        if not isinstance(self.body, dict):
-            raise ArmError(400, "InvalidRequestContent", "The request content was invalid and could not be "
-                           "deserialized: a JSON object is expected.")  # fmt: skip
-        return self.body
-
-    def require(self, action: str, scope: str) -> None:
-        """Demand a further (linked) permission of the caller.
-
-        Raises:
-            ArmError: 403 `LinkedAuthorizationFailed`.
-        """
-        if not self.azure.rbac.allows(self.principal.object_id, action, scope):
-            raise ArmError(
-                403,
-                "LinkedAuthorizationFailed",
-                f"The client '{self.principal.app_id}' with object id '{self.principal.object_id}' has permission to "
-                f"perform action '{self.action}' on scope '{self.scope}'; however, it does not have permission to "
-                f"perform action(s) '{action}' on the linked scope(s) '{scope}' (respectively) or the linked scope(s) "
-                "are invalid.",
-            )
-
-    def resource(self, resource_id: str | None = None) -> Resource:
-        """Return the resource that this call addresses.
-
-        Raises:
-            ArmError: 404 `ResourceNotFound`.
-        """
-        wanted = resource_id or self.scope
-        found = self.azure.state.get(wanted)
-        if found is None:
-            parsed = ids.parse(wanted)
-            path = "/".join(part for pair in zip(parsed.types, parsed.names, strict=True) for part in pair)
-            raise ArmError(
-                404,
-                "ResourceNotFound",
-                f"The Resource '{parsed.namespace}/{path}' under resource group '{parsed.group}' was not found. "
-                "For more details please go to https://aka.ms/ARMResourceNotFoundFix",
-            )
-        return found
-
-
-Handler = Callable[[Call], Awaitable[Answer]]
 
 
 @dataclass
@@ -137,12 +39,17 @@ class Route:
 
 
 class Gateway:
-    """Routes ARM requests to providers."""
+    """Routes ARM requests to providers.
 
-    def __init__(self, azure: Azure) -> None:
+    Attributes:
+        on_success: Called after every operation that raises a resource event and succeeded.
+    """
+
+    def __init__(self, core: Core) -> None:
         """Start with no routes."""
-        self._azure = azure
+        self._core = core
         self._routes: list[Route] = []
+        self.on_success: list[Callable[[Call, Answer], None]] = []
 
     def route(
         self,
@@ -193,7 +100,7 @@ class Gateway:
             "strict-transport-security": "max-age=31536000; includeSubDomains", "x-content-type-options": "nosniff",
             "x-ms-request-id": new_guid(),
             "x-ms-correlation-request-id": request.headers.get("x-ms-correlation-request-id") or new_guid(),
-            "x-ms-routing-request-id": f"LOCALAZURE:{self._azure.clock.now():%Y%m%dT%H%M%SZ}:{new_guid()}",
+            "x-ms-routing-request-id": f"LOCALAZURE:{self._core.clock.now():%Y%m%dT%H%M%SZ}:{new_guid()}",
         }  # fmt: skip
         try:
             answer = await self._dispatch(request, headers)
@@ -225,9 +132,9 @@ class Gateway:
         raise ArmError(404, "InvalidResourceType", f"localazure has no operation at '{path}'.", gateway=True)
 
     async def _dispatch(self, request: web.Request, headers: dict[str, str]) -> Answer:
-        azure = self._azure
+        core = self._core
         try:
-            principal = azure.identity.caller(request, ARM_AUDIENCES)
+            principal = core.identity.caller(request, ARM_AUDIENCES)
         except InvalidToken as error:
             raise ArmError(401, "InvalidAuthenticationToken", str(error), gateway=True) from error
         # Resource Manager forgives empty segments: `az resource` writes one where a resource has no parent.
@@ -242,27 +149,28 @@ class Gateway:
                            gateway=True)  # fmt: skip
         scope = re.sub(r"\{([^}:]+)(?::path)?\}", lambda m: params[m.group(1)], route.scope)
         scope = "/" + scope.strip("/")
-        headers.update(azure.throttle.take(route.bucket, scope, principal.object_id))
+        headers.update(core.throttle.take(route.bucket, scope, principal.object_id))
         body = await _json_body(request)
         call = Call(
-            azure, request, params, dict(request.query), api_version, principal, scope, route.action, body,
-            existed=azure.state.get(scope) is not None, correlation_id=headers["x-ms-correlation-request-id"],
+            core, request, params, dict(request.query), api_version, principal, scope, route.action, body,
+            existed=core.state.get(scope) is not None, correlation_id=headers["x-ms-correlation-request-id"],
         )  # fmt: skip
         self._check_subscription(scope)
-        if not route.open and not azure.rbac.allows(principal.object_id, route.action, scope):
+        if not route.open and not core.rbac.allows(principal.object_id, route.action, scope):
             raise forbidden(principal, route.action, scope)
         self._check_group(request.method, scope)
-        azure.restrictions.check(call)
+        core.restrictions.check(request.method, scope, body)
         answer = await route.handler(call)
         if route.raises_event and answer.status < 300:
-            azure.events.resource_event(call, answer)
+            for announce in self.on_success:
+                announce(call, answer)
         return answer
 
     def _check_subscription(self, scope: str) -> None:
         if not scope.lower().startswith("/subscriptions/"):
             return
         name = scope.split("/")[2]
-        if self._azure.state.get(f"/subscriptions/{name}") is None:
+        if self._core.state.get(f"/subscriptions/{name}") is None:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{name}' could not be found.",
                            gateway=True)  # fmt: skip
 
@@ -270,7 +178,7 @@ class Gateway:
         if not scope.lower().startswith("/subscriptions/"):
             return
         parts = scope.split("/")
-        state = self._azure.state
+        state = self._core.state
         creates_group = method in ("PUT", "HEAD") and len(parts) == 5
         if len(parts) > 4 and parts[3].lower() == "resourcegroups" and not creates_group:
             group = "/".join(parts[:5])
