@@ -1,21 +1,23 @@
 """Schedules of timer triggers: NCRONTAB expressions and time spans.
 
-See https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions. No library is used
-because those at hand follow Unix cron, where day of month OR day of week must match; in NCRONTAB both must.
+See https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions. In Unix cron, day
+of month OR day of week must match; in NCRONTAB both must.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
+
+from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
 from dev.functionshost.settings import parse_time_span
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_LONGEST_GAP = 366 * 8
-"""Days between two leap days at most, across a century that has none."""
+_ITEM = re.compile(r"(?:\*|([0-9]+)(?:-([0-9]+))?)(?:/[0-9]+)?")
 
 
 class ScheduleError(ValueError):
@@ -48,38 +50,14 @@ class Interval:
 class Crontab:
     """Fires when all six fields match. Days of the week count from Sunday, 0."""
 
-    seconds: tuple[int, ...]
-    minutes: tuple[int, ...]
-    hours: tuple[int, ...]
-    days: tuple[int, ...]
-    months: tuple[int, ...]
-    weekdays: tuple[int, ...]
+    expression: str
 
     def next_after(self, moment: datetime) -> datetime:
         """Return the first matching second after the moment. See `Schedule.next_after`."""
-        start = moment.replace(microsecond=0) + timedelta(seconds=1)
-        for offset in range(_LONGEST_GAP + 1):
-            day = start.date() + timedelta(days=offset)
-            if self._fires_on(day):
-                earliest = start.time() if offset == 0 else time.min
-                found = self._time_from(earliest)
-                if found is not None:
-                    return datetime.combine(day, found, tzinfo=UTC)
-        raise ScheduleError("the schedule never fires")
-
-    def _fires_on(self, day: date) -> bool:
-        return day.month in self.months and day.day in self.days and day.isoweekday() % 7 in self.weekdays
-
-    def _time_from(self, earliest: time) -> time | None:
-        for hour in (hour for hour in self.hours if hour >= earliest.hour):
-            for minute in self.minutes:
-                if (hour, minute) < (earliest.hour, earliest.minute):
-                    continue
-                for second in self.seconds:
-                    candidate = time(hour, minute, second)
-                    if candidate >= earliest:
-                        return candidate
-        return None
+        try:
+            return croniter(self.expression, moment, day_or=False, second_at_beginning=True).get_next(datetime)
+        except CroniterBadDateError as error:
+            raise ScheduleError("the schedule never fires") from error
 
 
 def parse_schedule(text: str) -> Schedule:
@@ -101,37 +79,32 @@ def parse_schedule(text: str) -> Schedule:
         fields.insert(0, "0")
     if len(fields) != 6:
         raise ScheduleError(f"'{text}' has {len(fields)} fields; an NCRONTAB expression has six")
-    return Crontab(
-        seconds=_parse_field(fields[0], 0, 59),
-        minutes=_parse_field(fields[1], 0, 59),
-        hours=_parse_field(fields[2], 0, 23),
-        days=_parse_field(fields[3], 1, 31),
-        months=_parse_field(fields[4], 1, 12, _MONTHS),
-        weekdays=_parse_field(fields[5], 0, 6, _DAYS),
-    )
+    fields[4], fields[5] = _numbered(fields[4], _MONTHS, 1), _numbered(fields[5], _DAYS, 0)
+    fields = [",".join(map(_plain, field.split(","))) for field in fields]
+    if re.search(r"(?<!/)\b7\b", fields[5]):  # Sunday to the library; NCRONTAB counts to 6
+        raise ScheduleError(f"'{fields[5]}' is outside 0 to 6")
+    expression = " ".join(fields)
+    try:
+        croniter.expand(expression, second_at_beginning=True)
+    except CroniterBadCronError as error:
+        raise ScheduleError(str(error)) from error
+    return Crontab(expression)
 
 
-def _parse_field(text: str, lowest: int, highest: int, names: tuple[str, ...] = ()) -> tuple[int, ...]:
-    values: set[int] = set()
-    for item in text.split(","):
-        span, slash, step_text = item.partition("/")
-        first, dash, last = span.partition("-")
-        if span == "*":
-            start, end = lowest, highest
-        else:
-            start = _number(first, lowest, names)
-            end = _number(last, lowest, names) if dash else (highest if slash else start)
-        step = _number(step_text, lowest, ()) if slash else 1
-        if step < 1 or not lowest <= start <= end <= highest:
-            raise ScheduleError(f"'{item}' is outside {lowest} to {highest}")
-        values.update(range(start, end + 1, step))
-    return tuple(sorted(values))
+def _numbered(field: str, names: tuple[str, ...], lowest: int) -> str:
+    """Replace names, which may be longer than three letters, by numbers."""
+    for number, name in enumerate(names, start=lowest):
+        field = re.sub(rf"\b{name}[a-z]*", str(number), field, flags=re.IGNORECASE)
+    return field
 
 
-def _number(text: str, lowest: int, names: tuple[str, ...]) -> int:
-    if text.isascii() and text.isdigit():
-        return int(text)
-    for index, name in enumerate(names):
-        if len(text) >= 3 and text.lower().startswith(name):
-            return index + lowest
-    raise ScheduleError(f"'{text}' is no value of an NCRONTAB field")
+def _plain(item: str) -> str:
+    """Return an item of a field as the library reads it too.
+
+    The library knows more: ranges that wrap (and take one that ends where it starts for a whole turn), the last day,
+    random values and so on.
+    """
+    match = _ITEM.fullmatch(item)
+    if match is None or (match[2] and int(match[1]) > int(match[2])):
+        raise ScheduleError(f"'{item}' is no value of an NCRONTAB field")
+    return match[1] if match[1] and match[1] == match[2] else item
