@@ -64,18 +64,10 @@ class Rbac:
         self._retired.clear()
 
     def allows(
-        self,
-        object_id: str,
-        action: str,
-        scope: str,
-        *,
-        data: bool = False,
-        request: Attributes | None = None,
-        resource: Attributes | None = None,
+        self, object_id: str, action: str, scope: str, *, data: bool = False, request: Attributes | None = None
     ) -> bool:
         """Tell whether a principal may do an action (`data`: a data action) at a scope, now; see `decide`."""
-        decision = self.decide(object_id, action, scope, data=data, request=request, resource=resource)
-        return decision is Decision.ALLOWED
+        return self.decide(object_id, action, scope, data=data, request=request) is Decision.ALLOWED
 
     def decide(
         self,

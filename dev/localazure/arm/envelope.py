@@ -9,6 +9,7 @@ from dev.localazure import ids
 from dev.localazure.call import Answer, Call, Handler
 from dev.localazure.clock import iso
 from dev.localazure.errors import ArmError
+from dev.localazure.gateway import Gateway
 from dev.localazure.state import Principal, Resource
 
 # The public cloud's regions (https://learn.microsoft.com/azure/reliability/regions-list) and two canaries.
@@ -48,6 +49,20 @@ def supported(kind: str, versions: Collection[str], handler: Handler) -> Handler
         return await handler(call)
 
     return checked
+
+
+def route(
+    gateway: Gateway,
+    kind: str,
+    versions: Collection[str],
+    method: str,
+    path: str,
+    verb: str,
+    handler: Handler,
+    scope: str | None = None,
+) -> None:
+    """Register an operation of a resource type, at the api-versions that the type has; see `Gateway.route`."""
+    gateway.route(method, path, f"{kind}/{verb}", supported(kind, versions, handler), scope=scope)
 
 
 def new_id(call: Call, kind: str, name: str) -> str:

@@ -6,12 +6,13 @@ https://learn.microsoft.com/rest/api/managedidentity/user-assigned-identities
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from dev.localazure import ids
 from dev.localazure.arm import envelope
 from dev.localazure.arm.groups import page
-from dev.localazure.call import Answer, Call, Handler
+from dev.localazure.call import Answer, Call
 from dev.localazure.errors import ArmError
 from dev.localazure.gateway import Gateway
 from dev.localazure.state import Resource
@@ -29,10 +30,7 @@ def register(gateway: Gateway) -> None:
     """Register the operations."""
     group = "/subscriptions/{sub}/resourceGroups/{group}"
     identity = f"{group}/providers/{TYPE}/{{identity}}"
-
-    def route(method: str, path: str, verb: str, handler: Handler, scope: str | None = None) -> None:
-        gateway.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
-
+    route = partial(envelope.route, gateway, TYPE, API_VERSIONS)
     route("PUT", identity, "write", _put)
     route("PATCH", identity, "write", _patch)
     route("GET", identity, "read", _get)

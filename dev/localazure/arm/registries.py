@@ -17,7 +17,7 @@ from dev.localazure import ids
 from dev.localazure.arm import envelope, identities
 from dev.localazure.arm.groups import page
 from dev.localazure.arm.operations import REGISTRY_RESULT, Operations
-from dev.localazure.call import Answer, Call, Handler
+from dev.localazure.call import Answer, Call
 from dev.localazure.clock import iso
 from dev.localazure.core import Core
 from dev.localazure.errors import ArmError
@@ -80,10 +80,7 @@ def register(core: Core, gateway: Gateway, operations: Operations) -> None:
     """Register the operations."""
     group = "/subscriptions/{sub}/resourceGroups/{group}"
     registry = f"{group}/providers/{TYPE}/{{registry}}"
-
-    def route(method: str, path: str, verb: str, handler: Handler, scope: str | None = None) -> None:
-        gateway.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
-
+    route = partial(envelope.route, gateway, TYPE, API_VERSIONS)
     route("PUT", registry, "write", partial(_put, operations))
     route("PATCH", registry, "write", _patch)
     route("GET", registry, "read", _get)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import partial
 from typing import Any
 
 from dev.localazure.arm import envelope, identities, registries
 from dev.localazure.arm.task_properties import invalid, merge, normalize, ordered
-from dev.localazure.call import Answer, Call, Handler
+from dev.localazure.call import Answer, Call
 from dev.localazure.clock import iso
 from dev.localazure.errors import resource_not_found
 from dev.localazure.gateway import Gateway
@@ -28,10 +29,7 @@ def register(gateway: Gateway) -> None:
     """Register the operations."""
     registry = f"/subscriptions/{{sub}}/resourceGroups/{{group}}/providers/{registries.TYPE}/{{registry}}"
     task = f"{registry}/tasks/{{task}}"
-
-    def route(method: str, path: str, verb: str, handler: Handler, scope: str | None = None) -> None:
-        gateway.route(method, path, f"{TYPE}/{verb}", envelope.supported(TYPE, API_VERSIONS, handler), scope=scope)
-
+    route = partial(envelope.route, gateway, TYPE, API_VERSIONS)
     route("PUT", task, "write", _put)
     route("PATCH", task, "write", _patch)
     route("GET", task, "read", _get)

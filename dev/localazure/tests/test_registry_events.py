@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
-import pytest
-
 from dev.localazure.azure import Azure
 from dev.localazure.registry.client import RegistryClient
 from dev.localazure.registry.images import build_image, build_index
 from dev.localazure.registry.manifests import OCI_MANIFEST
 from dev.localazure.state import Resource
-from dev.localazure.tests.registries import client_of, make_registry
 
 IMAGE = build_image({"a": b"1"})
-
-
-@pytest.fixture
-def registry(azure: Azure) -> Resource:
-    return make_registry(azure)
-
-
-@pytest.fixture
-def client(azure: Azure, registry: Resource, session: aiohttp.ClientSession) -> RegistryClient:
-    return client_of(azure, registry, session)
 
 
 def raised(azure: Azure, kind: str = "ImagePushed") -> list[dict[str, Any]]:

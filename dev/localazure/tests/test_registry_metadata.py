@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import aiohttp
-import pytest
-
 from dev.localazure.azure import Azure
 from dev.localazure.registry.client import RegistryClient
 from dev.localazure.registry.images import build_image, build_index
-from dev.localazure.tests.registries import client_of, make_registry
 
 IMAGE = build_image({"a": b"1"})
 UNLOCKED = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listEnabled": True}
-
-
-@pytest.fixture
-def client(azure: Azure, session: aiohttp.ClientSession) -> RegistryClient:
-    return client_of(azure, make_registry(azure), session)
 
 
 async def get(client: RegistryClient, path: str) -> Any:

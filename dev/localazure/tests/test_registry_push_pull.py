@@ -6,27 +6,13 @@ import io
 import json
 from typing import Any
 
-import aiohttp
 import pytest
 
-from dev.localazure.azure import Azure
 from dev.localazure.registry.client import RegistryAnswer, RegistryClient
 from dev.localazure.registry.images import Image, build_image, build_index
 from dev.localazure.registry.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_MANIFEST, digest_of
-from dev.localazure.state import Resource
-from dev.localazure.tests.registries import client_of, make_registry
 
 IMAGE = build_image({"a": b"1"})
-
-
-@pytest.fixture
-def registry(azure: Azure) -> Resource:
-    return make_registry(azure)
-
-
-@pytest.fixture
-def client(azure: Azure, registry: Resource, session: aiohttp.ClientSession) -> RegistryClient:
-    return client_of(azure, registry, session)
 
 
 def error_of(answer: RegistryAnswer) -> tuple[int, str]:

@@ -15,14 +15,8 @@ from dev.localazure.azure import Azure
 from dev.localazure.registry.images import build_image, build_index
 from dev.localazure.registry.manifests import OCI_MANIFEST
 from dev.localazure.state import Resource
-from dev.localazure.tests.registries import make_registry
 
 ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
-
-
-@pytest.fixture
-def registry(azure: Azure) -> Resource:
-    return make_registry(azure)
 
 
 @pytest.fixture

@@ -24,20 +24,13 @@ from dev.localazure.state import DEFAULT_SUBSCRIPTION
 from dev.localazure.tests.task_runs import HELLO_WORLD, TASK, TASKS_API, TEAM, Scenario, encoded, registry_id, run_path
 from dev.testing.azure import Client
 
+pytestmark = pytest.mark.usefixtures("granted_task")
+
 QUICK = {
     "type": "EncodedTaskRunRequest", "platform": {"os": "linux", "architecture": "amd64"},
     "encodedTaskContent": base64.b64encode(b"steps: [{cmd: bash echo hello}]").decode(),
 }  # fmt: skip
 MISSING_TASK = f"{registry_id('myregistry')}/tasks/missing"
-
-
-@pytest.fixture
-async def scenario(azure: Azure, owner: Client) -> Scenario:
-    """The scenario with its registries and a task that may pull."""
-    scenario = Scenario(azure, owner)
-    await scenario.set_up()
-    await scenario.create_granted_task()
-    return scenario
 
 
 async def test_scheduling_answers_a_queued_run_in_short(scenario: Scenario) -> None:

@@ -38,14 +38,6 @@ def denied(host: str, address: str = "203.0.113.9") -> str:
     )
 
 
-@pytest.fixture
-async def scenario(azure: Azure, owner: Client) -> Scenario:
-    """Two registries without firewalls."""
-    found = Scenario(azure, owner)
-    await found.set_up()
-    return found
-
-
 async def fence(scenario: Scenario, name: str, **properties: Any) -> None:
     reply = await scenario.owner.arm("PATCH", registry_id(name), {"properties": properties}, api_version="2025-11-01")
     assert reply.status == 200, reply.text

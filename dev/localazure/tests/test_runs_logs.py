@@ -9,18 +9,10 @@ import tarfile
 import pytest
 
 from dev.localazure.agent.agent import TERMINAL
-from dev.localazure.azure import Azure
 from dev.localazure.tests.task_runs import TASKS_API, Scenario, registry_id, run_path
 from dev.testing.azure import Client, Reply
 
-
-@pytest.fixture
-async def scenario(azure: Azure, owner: Client) -> Scenario:
-    """The scenario with its registries and a task that may pull."""
-    scenario = Scenario(azure, owner)
-    await scenario.set_up()
-    await scenario.create_granted_task()
-    return scenario
+pytestmark = pytest.mark.usefixtures("granted_task")
 
 
 async def link_of(scenario: Scenario, run_id: str) -> str:

@@ -34,14 +34,6 @@ UNAUTHORIZED_EXCHANGE = (
 )
 
 
-@pytest.fixture
-async def scenario(azure: Azure, owner: Client) -> Scenario:
-    """The scenario with its two registries."""
-    scenario = Scenario(azure, owner)
-    await scenario.set_up()
-    return scenario
-
-
 async def test_granted_task_builds_on_the_base_image_and_pushes(scenario: Scenario) -> None:
     await scenario.create_granted_task()
     ended = await scenario.run()
