@@ -89,7 +89,16 @@ class Control:
         environment: Callable[[App], dict[str, str]],
         reset: Callable[[], Awaitable[None]],
     ) -> None:
-        """Work on this Azure."""
+        """Control what these services do.
+
+        Args:
+            core: The state, clock, traffic and restrictions to read and to change.
+            events: Where events from outside come in.
+            eventgrid: Whose deliveries are shown.
+            sites: Where Functions hosts are made known.
+            environment: Tells an app's environment variables.
+            reset: Brings the empty world back.
+        """
         self._core, self._events, self._eventgrid, self._sites = core, events, eventgrid, sites
         self._environment, self._reset_all = environment, reset
         self._runner: web.AppRunner | None = None

@@ -25,7 +25,7 @@ class Events:
     """
 
     def __init__(self, core: Core, eventgrid: EventGrid) -> None:
-        """Work on this Azure."""
+        """Hand events to `eventgrid`, whose subscriptions are asked each time."""
         self._core, self._eventgrid = core, eventgrid
         self.published: deque[dict[str, Any]] = deque(maxlen=10_000)
         self.count = 0

@@ -58,7 +58,7 @@ class Graph:
     """
 
     def __init__(self, core: Core) -> None:
-        """Work on this Azure."""
+        """Show the principals in the state."""
         self._core = core
         self.readers: set[str] = set()
         self._routes: list[tuple[str, re.Pattern[str], _Handler]] = [

@@ -24,7 +24,7 @@ class Login:
     """The sign-in service as far as clients read about it."""
 
     def __init__(self, core: Core) -> None:
-        """Work on this Azure."""
+        """Answer for the tenant in the state."""
         self._core = core
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
