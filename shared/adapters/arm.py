@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import aiohttp
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
+from shared.adapters.azure_errors import code_of, from_azure, from_link, is_missing
 from shared.adapters.clients import Clients
 from shared.domain.desired import Grant, UserIdentity
 from shared.domain.echo import shown
-from shared.domain.errors import NotFound, PermanentError, TemporaryError, code_of, from_azure, from_link, is_missing
+from shared.domain.errors import NotFound, PermanentError, TemporaryError
 from shared.domain.images import BaseImage
 from shared.domain.moments import moment
 from shared.domain.refusals import LEFT_OUT

@@ -9,7 +9,7 @@ from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
 from shared import telemetry
-from shared.domain.errors import seconds
+from shared.adapters.azure_errors import seconds
 from shared.domain.pacing import Pacer
 from shared.settings import Settings
 

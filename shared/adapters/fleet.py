@@ -18,7 +18,7 @@ from shared import telemetry
 from shared.adapters.arm import NONSENSE, Arm, Assignments
 from shared.adapters.cache import Cache
 from shared.domain.desired import UserIdentity
-from shared.domain.errors import GroundswellError, NotPermitted, PermanentError, TemporaryError
+from shared.domain.errors import GroundswellError, PermanentError, all_of
 from shared.domain.moments import moment
 from shared.domain.policy import SPEC_TAG
 from shared.domain.registries import Registry
@@ -243,17 +243,3 @@ def _listed_task(item: Mapping[str, Any]) -> ListedTask:
     return ListedTask(
         str(item["id"]), tags, str(identity.get("principalId") or ""), moment(system.get("lastModifiedAt"))
     )
-
-
-def all_of(text: str, unread: Mapping[str, GroundswellError]) -> GroundswellError:
-    """Return one error for several subscriptions that fail: a temporary one as long as one of them may recover."""
-    errors = list(unread.values())
-    text = f"{text} {' '.join(map(str, errors))}"
-    if any(isinstance(error, TemporaryError) for error in errors):
-        delays = [error.retry_after for error in errors if isinstance(error, TemporaryError) and error.retry_after]
-        return TemporaryError(text, max(delays, default=None))
-    refused = next((error for error in errors if isinstance(error, NotPermitted)), errors[0])
-    kind = NotPermitted if isinstance(refused, NotPermitted) else PermanentError
-    one = kind(text)
-    one.patience = refused.patience
-    return one

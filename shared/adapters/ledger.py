@@ -35,11 +35,12 @@ from typing import TYPE_CHECKING, Any
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
+from shared.adapters.azure_errors import from_azure
 from shared.adapters.clients import Clients
 from shared.adapters.messages import RebuildRequest
 from shared.domain import images
 from shared.domain.echo import shown
-from shared.domain.errors import InvalidInput, TemporaryError, from_azure
+from shared.domain.errors import InvalidInput, TemporaryError
 from shared.domain.images import BaseImage
 from shared.logs import Log
 

@@ -10,9 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from shared import telemetry
 from shared.domain import images
-from shared.domain.answers import Patience
 from shared.domain.echo import shown
-from shared.domain.errors import GroundswellError, InvalidInput, TemporaryError
+from shared.domain.errors import GroundswellError, InvalidInput, Patience, TemporaryError
 from shared.domain.images import BaseImage
 from shared.domain.registries import REGISTRY_ID
 from shared.telemetry import Traced

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 
+from shared.adapters.azure_errors import from_azure
 from shared.adapters.clients import Clients
 from shared.adapters.messages import FanOut, RebuildRequest, RunCheck
-from shared.domain.errors import GroundswellError, from_azure
+from shared.domain.errors import GroundswellError
 from shared.logs import Log
 
 log = Log("queues")

@@ -10,7 +10,6 @@ from typing import Any
 from azure.mgmt.core.tools import parse_resource_id
 
 from shared import telemetry
-from shared.adapters.fleet import all_of
 from shared.adapters.messages import (
     FAN_OUTS,
     REBUILD_REQUESTS,
@@ -22,7 +21,7 @@ from shared.adapters.messages import (
     next_delay,
 )
 from shared.domain import events
-from shared.domain.errors import GroundswellError
+from shared.domain.errors import GroundswellError, all_of
 from shared.domain.events import Ignored, ImagePushed, Reason
 from shared.domain.images import BaseImage
 from shared.domain.moments import moment

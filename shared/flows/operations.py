@@ -13,7 +13,6 @@ from pydantic import Field
 
 from shared import telemetry
 from shared.adapters.arm import Run
-from shared.adapters.fleet import all_of
 from shared.adapters.messages import (
     FAN_OUTS,
     REBUILD_REQUESTS,
@@ -36,6 +35,7 @@ from shared.domain.errors import (
     NotSelected,
     PermanentError,
     TemporaryError,
+    all_of,
 )
 from shared.domain.images import BaseImage
 from shared.domain.policy import Policy, Selection, TaskPolicy, broken_task, select

@@ -6,10 +6,11 @@ import logging
 
 import pytest
 
+from shared.adapters.azure_errors import seconds
 from shared.adapters.messages import FanOut, decode
 from shared.domain import images
 from shared.domain.echo import quoted, shown
-from shared.domain.errors import GroundswellError, InvalidInput, PermanentError, TemporaryError, seconds
+from shared.domain.errors import GroundswellError, InvalidInput, PermanentError, TemporaryError
 from shared.domain.policy import values_for
 from shared.flows.followup import failure_line
 from shared.logs import Log

@@ -20,18 +20,10 @@ from azure.core.pipeline.policies import ContentDecodePolicy, HeadersPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core.exceptions import ARMErrorFormat
 
-from shared.domain import answers as table
-from shared.domain.answers import Patience, Verdict
-from shared.domain.errors import (
-    GroundswellError,
-    NotFound,
-    NotPermitted,
-    PermanentError,
-    TemporaryError,
-    code_of,
-    from_azure,
-    is_missing,
-)
+from shared.adapters import answers as table
+from shared.adapters.answers import Verdict
+from shared.adapters.azure_errors import code_of, from_azure, is_missing
+from shared.domain.errors import GroundswellError, NotFound, NotPermitted, Patience, PermanentError, TemporaryError
 
 TOKEN = "eyJ0eXAiOiJKV1QifQ.c2VjcmV0"
 

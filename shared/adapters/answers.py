@@ -1,8 +1,8 @@
 """What Azure's refusals mean: one table by status and code. Pure data and look-ups.
 
 Each row says whether it passes by itself or a person must act, for how long to try again all the same, what to do,
-and where that is documented. Everything that fails asks this table (through `shared.domain.errors`): whether a queue
-message goes back or is set aside, and how an HTTP request is answered.
+and where that is documented. Everything that fails asks this table (through `shared.adapters.azure_errors`): whether a
+queue message goes back or is set aside, and how an HTTP request is answered.
 
 A code that is not here falls back on its status, cautiously: it is tried again only as long as that does little harm,
 and its advice claims nothing that Azure did not say.
@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum
+
+from shared.domain.errors import Patience
 
 _LEARN = "https://learn.microsoft.com"
 _ERRORS = f"{_LEARN}/azure/azure-resource-manager/troubleshooting/common-deployment-errors"
@@ -41,20 +42,6 @@ class Verdict(Enum):
     REFUSED = "a person must act"
     DENIED = "a person must act: a right is missing"
     MISSING = "what was asked for does not exist"
-
-
-class Patience(Enum):
-    """For how long what failed so is tried again before it is set aside."""
-
-    NONE = "not at all"
-    SETTLING = "as long as what was just set up may take to work (GROUNDSWELL_GRANT_PATIENCE_SECONDS)"
-    HOUR = "an hour"
-    DAY = "a day"
-
-    def limit(self, settling: timedelta) -> timedelta | None:
-        """Return how long after its first failure a message is given up; None: as `messages` has it for all."""
-        limits = {Patience.NONE: timedelta(), Patience.SETTLING: settling, Patience.HOUR: timedelta(hours=1)}
-        return limits.get(self)
 
 
 @dataclass(frozen=True)
