@@ -19,7 +19,7 @@ from shared.domain.errors import NotFound, PermanentError, TemporaryError
 from shared.domain.images import BaseImage
 from shared.domain.moments import moment
 from shared.domain.refusals import LEFT_OUT
-from shared.domain.registries import Registry, from_arm
+from shared.domain.registries import Registry, RegistryId, from_arm
 from shared.logs import Log
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Canceled", "Error", "Timeout"})
@@ -134,10 +134,11 @@ class Arm:
                 states[str(item["subscriptionId"]).lower()] = str(item.get("state") or "")
         return states
 
-    async def get_registry(self, subscription: str, group: str, name: str) -> Registry | None:
+    async def get_registry(self, registry: RegistryId) -> Registry | None:
         """Return a registry, or None if it does not exist."""
-        with _doing(f"read registry {name}"):
-            found = await _or_none(self._clients.registries(subscription).registries.get(group, name))
+        with _doing(f"read registry {registry.name}"):
+            client = self._clients.registries(registry.subscription)
+            found = await _or_none(client.registries.get(registry.group, registry.name))
             return from_arm(_json(found)) if found is not None else None
 
     async def list_tasks(self, subscription: str) -> list[Mapping[str, Any]]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from azure.mgmt.core.tools import parse_resource_id
-
 from shared import telemetry
 from shared.adapters.arm import NONSENSE, Arm, Assignments
 from shared.adapters.cache import Cache
@@ -21,7 +19,7 @@ from shared.domain.desired import UserIdentity
 from shared.domain.errors import GroundswellError, PermanentError, all_of
 from shared.domain.moments import moment
 from shared.domain.policy import SPEC_TAG
-from shared.domain.registries import Registry
+from shared.domain.registries import Registry, RegistryId
 from shared.logs import Log
 from shared.together import both
 
@@ -197,13 +195,14 @@ class Fleet:
         known, fresh = await self._find_by_name(name.lower())
         if known is None or fresh:
             return known
-        return await self._arm.get_registry(known.subscription, known.group, known.name)
+        return await self._arm.get_registry(known.address)
 
     async def _get(self, resource_id: str) -> Registry | None:
-        parts = parse_resource_id(resource_id)
-        return await self._arm.get_registry(
-            str(parts["subscription"]), str(parts["resource_group"]), str(parts["name"])
-        )
+        try:
+            address = RegistryId.parse(resource_id)
+        except ValueError:  # No registry can have it.
+            return None
+        return await self._arm.get_registry(address)
 
     async def task(self, registry: Registry, name: str) -> ListedTask | None:
         """Return a task as the list shows it, or None if it is not listed (yet)."""

@@ -1,36 +1,25 @@
 """Is this event ours? Pure decisions on Event Grid events, each refusal with its reason.
 
-Events arrive as a mapping in EventGridSchema's names (`id`, `topic`, `subject`, `eventType`, `eventTime`, `data`).
-An event's `data.claims` holds personal data: nothing here keeps or repeats it.
+An event's `data.claims` holds personal data: no decision keeps or repeats it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, TypeGuard
-
-from azure.eventgrid import SystemEventNames
-from azure.mgmt.core.tools import parse_resource_id
 
 from shared.domain import images
 from shared.domain.images import BaseImage
 from shared.domain.moments import moment
-
-REGISTRY_TYPE = "Microsoft.ContainerRegistry/registries"
+from shared.domain.registries import RegistryId
 
 # An event's id becomes part of messages and of the ledger's keys; Azure's are GUIDs.
 _EVENT_ID = re.compile(r"[!-~]{1,100}")
-# https://learn.microsoft.com/rest/api/containerregistry/registries/create
-_REGISTRY_NAME = re.compile(r"[A-Za-z0-9]{5,50}")
-# https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources
-_GROUP_NAME = re.compile(r"[\w().-]{1,90}")
 
-# https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
-_IMAGE_PUSHED = SystemEventNames.ContainerRegistryImagePushedEventName.value.lower()
 _IMAGE_MEDIA_TYPES = {
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -39,15 +28,47 @@ _IMAGE_MEDIA_TYPES = {
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 }
-# https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions
-_RESOURCE_EVENTS = {
-    SystemEventNames.ResourceWriteSuccessEventName.value.lower(): f"{REGISTRY_TYPE}/write".lower(),
-    SystemEventNames.ResourceDeleteSuccessEventName.value.lower(): f"{REGISTRY_TYPE}/delete".lower(),
+
+
+class Happening(Enum):
+    """What an event tells of, as far as its type says."""
+
+    IMAGE_PUSHED = "an image was pushed to a registry"
+    RESOURCE_WRITTEN = "a resource was created or updated"
+    RESOURCE_DELETED = "a resource was deleted"
+
+
+# https://learn.microsoft.com/azure/role-based-access-control/permissions/containers#microsoftcontainerregistry
+_OPERATIONS = {
+    Happening.RESOURCE_WRITTEN: "Microsoft.ContainerRegistry/registries/write".lower(),
+    Happening.RESOURCE_DELETED: "Microsoft.ContainerRegistry/registries/delete".lower(),
 }
 # Tags that the portal or `az tag` changes are written by an operation of their own, on a resource below the registry:
 # https://learn.microsoft.com/rest/api/resources/tags/update-at-scope
 _TAGS_WRITTEN = "Microsoft.Resources/tags/write".lower()
 _TAGS = re.compile(r"(?i)/providers/Microsoft\.Resources/tags/default\Z")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as it was delivered. What is missing, or is not what it must be, is None.
+
+    Attributes:
+        type: Event Grid's name of what happened.
+        happened: What that is; None if it is nothing that can matter.
+        topic: ARM id of what the event comes from.
+        subject: What it is about.
+        time: When it happened, as Event Grid knows it.
+        data: What the service that sent it tells.
+    """
+
+    id: str | None
+    type: str | None
+    happened: Happening | None
+    topic: str | None
+    subject: str | None
+    time: datetime | None
+    data: Mapping[str, Any] | None = field(repr=False)
 
 
 class Reason(StrEnum):
@@ -97,30 +118,28 @@ class RegistryChanged:
     """A registry was created or updated, or deleted."""
 
     event_id: str
-    registry_id: str
+    registry: RegistryId
     deleted: bool
 
 
-def image_pushed(event: Mapping[str, Any], base_registry: str) -> ImagePushed | Ignored:
+def image_pushed(event: Event, base_registry: str) -> ImagePushed | Ignored:
     """Decide whether an event is a tagged image push to the base registry.
 
     The registry is known by `topic`, its ARM id: `request.host` may be a regional endpoint, or missing. `tag`,
     `digest` and `request` are optional (https://github.com/Azure/azure-rest-api-specs/pull/30778).
     """
-    event_id, kind = event.get("id"), event.get("eventType")
-    if not _is_event_id(event_id) or not isinstance(kind, str):
+    if not _is_event_id(event.id) or event.type is None:
         return Ignored(Reason.MALFORMED, "id or eventType is missing or malformed")
-    if kind.lower() != _IMAGE_PUSHED:
-        return Ignored(Reason.OTHER_TYPE, kind)
-    registry = _registry_id(event.get("topic"))
+    if event.happened is not Happening.IMAGE_PUSHED:
+        return Ignored(Reason.OTHER_TYPE, event.type)
+    registry = _registry(event.topic)
     if registry is None:
         return Ignored(Reason.MALFORMED, "topic is not the id of a registry")
-    if registry["name"].lower() != base_registry.lower():
-        return Ignored(Reason.OTHER_REGISTRY, registry["name"])
-    data = event.get("data")
-    if not isinstance(data, Mapping) or not isinstance(target := data.get("target"), Mapping):
+    if registry.name.lower() != base_registry.lower():
+        return Ignored(Reason.OTHER_REGISTRY, registry.name)
+    if event.data is None or not isinstance(target := event.data.get("target"), Mapping):
         return Ignored(Reason.MALFORMED, "data.target is missing")
-    return _pushed_image(event_id, target, moment(data.get("timestamp")) or moment(event.get("eventTime")))
+    return _pushed_image(event.id, target, moment(event.data.get("timestamp")) or event.time)
 
 
 def _pushed_image(event_id: str, target: Mapping[str, Any], pushed_at: datetime | None) -> ImagePushed | Ignored:
@@ -141,50 +160,42 @@ def _pushed_image(event_id: str, target: Mapping[str, Any], pushed_at: datetime 
     return ImagePushed(event_id, BaseImage(repository, tag, digest or ""), pushed_at)
 
 
-def registry_changed(event: Mapping[str, Any], subscriptions: tuple[str, ...]) -> RegistryChanged | Ignored:
+def registry_changed(event: Event, subscriptions: tuple[str, ...]) -> RegistryChanged | Ignored:
     """Decide whether a subscription event is the write or the deletion of a registry itself, or of its tags.
 
     Writes of children (tasks, webhooks), runs and role assignments raise the same event types, this app's own
     writes among them, so the operation name is compared in full.
     """
-    event_id, kind, data = event.get("id"), event.get("eventType"), event.get("data")
-    if not _is_event_id(event_id) or not isinstance(kind, str) or not isinstance(data, Mapping):
+    if not _is_event_id(event.id) or event.type is None or event.data is None:
         return Ignored(Reason.MALFORMED, "id, eventType or data is missing or malformed")
-    wanted = _RESOURCE_EVENTS.get(kind.lower())
-    if wanted is None:
-        return Ignored(Reason.OTHER_TYPE, kind)
-    operation = data.get("operationName")
+    if event.happened is None or event.happened not in _OPERATIONS:
+        return Ignored(Reason.OTHER_TYPE, event.type)
+    operation = event.data.get("operationName")
     if not isinstance(operation, str):
         return Ignored(Reason.MALFORMED, "data.operationName is missing")
-    tagged = operation.lower() == _TAGS_WRITTEN and wanted.endswith("/write")
-    if operation.lower() != wanted and not tagged:
+    tagged = operation.lower() == _TAGS_WRITTEN and event.happened is Happening.RESOURCE_WRITTEN
+    if operation.lower() != _OPERATIONS[event.happened] and not tagged:
         return Ignored(Reason.OTHER_OPERATION, operation)
-    resource = data.get("resourceUri") or event.get("subject")
+    resource = event.data.get("resourceUri") or event.subject
     if tagged and isinstance(resource, str):
         resource = _TAGS.sub("", resource)
-    registry = _registry_id(resource)
+    registry = _registry(resource)
     if registry is None and tagged:
         return Ignored(Reason.OTHER_OPERATION, f"{operation} of another resource")
     if registry is None:
         return Ignored(Reason.MALFORMED, "data.resourceUri is not the id of a registry")
-    if registry["subscription"].lower() not in {s.lower() for s in subscriptions}:
-        return Ignored(Reason.OTHER_SUBSCRIPTION, registry["subscription"])
-    return RegistryChanged(event_id, str(resource), deleted=wanted.endswith("/delete"))
+    if registry.subscription.lower() not in {s.lower() for s in subscriptions}:
+        return Ignored(Reason.OTHER_SUBSCRIPTION, registry.subscription)
+    return RegistryChanged(event.id, registry, deleted=event.happened is Happening.RESOURCE_DELETED)
 
 
-def _is_event_id(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
+def _is_event_id(value: str | None) -> TypeGuard[str]:
+    return value is not None and _EVENT_ID.fullmatch(value) is not None
 
 
-def _registry_id(text: object) -> dict[str, str] | None:
-    """Return the parts of a registry's ARM id, or None if the text is something else (a child, say)."""
-    if not isinstance(text, str):
+def _registry(text: object) -> RegistryId | None:
+    """Return the registry whose ARM id this is, or None if it is something else (a child, say)."""
+    try:
+        return RegistryId.parse(text) if isinstance(text, str) else None
+    except ValueError:
         return None
-    parts: Mapping[str, Any] = parse_resource_id(text)
-    kind = f"{parts.get('namespace', '')}/{parts.get('type', '')}"
-    if kind.lower() != REGISTRY_TYPE.lower() or "child_name_1" in parts:
-        return None
-    group, name = str(parts.get("resource_group", "")), str(parts["name"])
-    if not _GROUP_NAME.fullmatch(group) or not _REGISTRY_NAME.fullmatch(name):
-        return None
-    return {key: str(value) for key, value in parts.items() if isinstance(value, str)}

@@ -6,15 +6,41 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
-from azure.mgmt.core.tools import parse_resource_id
-
+# https://learn.microsoft.com/rest/api/containerregistry/registries/create
+# https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources
 REGISTRY_ID = (
-    r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/"
-    r"[a-z0-9]{5,50}$"
+    r"^/(?i:subscriptions)/(?P<subscription>[0-9A-Fa-f-]{36})/(?i:resourceGroups)/(?P<group>[\w().-]{1,90})"
+    r"/(?i:providers/Microsoft\.ContainerRegistry/registries)/(?P<name>[A-Za-z0-9]{5,50})$"
 )
 """What a registry's ARM id looks like."""
+
+
+@dataclass(frozen=True)
+class RegistryId:
+    """Where Resource Manager finds a registry.
+
+    Attributes:
+        text: The whole ARM id, as Resource Manager wrote it.
+    """
+
+    subscription: str
+    group: str
+    name: str
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an ARM id.
+
+        Raises:
+            ValueError: It is not the id of a registry, but of something below one, say.
+        """
+        found = re.fullmatch(REGISTRY_ID, text)
+        if found is None:
+            raise ValueError("not the id of a registry")
+        return cls(**found.groupdict(), text=text)
 
 
 @dataclass(frozen=True)
@@ -74,6 +100,11 @@ class Registry:
     network: Network = Network()
 
     @property
+    def address(self) -> RegistryId:
+        """Where Resource Manager finds it."""
+        return RegistryId(self.subscription, self.group, self.name, self.id)
+
+    @property
     def region(self) -> str:
         """Its location in canonical form, e.g. `westeurope`."""
         return normalized_location(self.location)
@@ -86,15 +117,13 @@ def from_arm(resource: Mapping[str, Any]) -> Registry:
         ValueError: It is none.
         KeyError, TypeError, AttributeError: The same.
     """
-    if not re.search(REGISTRY_ID, str(resource["id"])):
-        raise ValueError("not the id of a registry")
-    parts = parse_resource_id(str(resource["id"]))
+    address = RegistryId.parse(str(resource["id"]))
     properties: Mapping[str, Any] = resource.get("properties") or {}
     return Registry(
-        id=str(resource["id"]),
+        id=address.text,
         name=str(resource["name"]),
-        group=str(parts["resource_group"]),
-        subscription=str(parts["subscription"]),
+        group=address.group,
+        subscription=address.subscription,
         location=str(resource["location"]),
         login_server=str(properties.get("loginServer") or "").lower(),
         abac=properties.get("roleAssignmentMode") == "AbacRepositoryPermissions",

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from azure.mgmt.core.tools import parse_resource_id
-
 from shared import telemetry
+from shared.adapters import event_grid
 from shared.adapters.messages import (
     FAN_OUTS,
     REBUILD_REQUESTS,
@@ -63,7 +62,7 @@ def plan(
 def base_image_pushed(services: Services, event: Mapping[str, Any]) -> str | None:
     """Decide on an event of the base registry; return the message that asks for the rebuilds, if any are due."""
     policy = services.policy
-    decision = events.image_pushed(event, policy.base_name)
+    decision = events.image_pushed(event_grid.read(event), policy.base_name)
     if isinstance(decision, ImagePushed) and not policy.builds_on(decision.image):
         decision = Ignored(Reason.NOT_IN_POLICY, decision.image.name)
     if isinstance(decision, Ignored):
@@ -166,19 +165,18 @@ def _order(registry: Registry, task: TaskPolicy) -> str:
 async def team_registry_changed(services: Services, event: Mapping[str, Any]) -> list[str]:
     """Decide on an event of a subscription; return one message for each task that the registry must have."""
     policy = services.policy
-    decision = events.registry_changed(event, services.settings.subscriptions)
+    decision = events.registry_changed(event_grid.read(event), services.settings.subscriptions)
     if isinstance(decision, Ignored):
         return _none(event, decision)
-    parts = parse_resource_id(decision.registry_id)
-    name = str(parts["name"])
+    name = decision.registry.name
     if decision.deleted:
-        await services.ledger.registry_deleted(name, decision.registry_id, decision.event_id, services.now())
+        await services.ledger.registry_deleted(name, decision.registry.text, decision.event_id, services.now())
         log.info("registry deleted", event_id=decision.event_id, registry=name)
         telemetry.event("team_registry_changed", telemetry.ACCEPTED)
         return []
     if name.lower() == policy.base_name.lower():
         return _none(event, Ignored(Reason.BASE_REGISTRY, name))
-    registry = await services.arm.get_registry(str(parts["subscription"]), str(parts["resource_group"]), name)
+    registry = await services.arm.get_registry(decision.registry)
     if registry is None:
         return _none(event, Ignored(Reason.GONE, name))
     selections = {task.name: select(policy, task, registry.name, registry.tags) for task in policy.tasks}

@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from azure.mgmt.core.tools import parse_resource_id
-
 from shared import telemetry
 from shared.adapters.arm import Run
 from shared.adapters.ledger import Build
@@ -17,7 +15,7 @@ from shared.domain import refusals
 from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, TemporaryError
 from shared.domain.refusals import Refused
-from shared.domain.registries import Registry
+from shared.domain.registries import Registry, RegistryId
 from shared.flows import onboarding
 from shared.flows.rebuilds import REGISTRY_GONE
 from shared.logs import Log
@@ -54,9 +52,9 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
     Raises:
         TemporaryError: Azure could not be asked.
     """
-    parts = parse_resource_id(check.request.registry)
-    name = str(parts["name"])
-    team = Registry(check.request.registry, name, str(parts["resource_group"]), str(parts["subscription"]), "", "")
+    address = RegistryId.parse(check.request.registry)
+    name = address.name
+    team = Registry(address.text, name, address.group, address.subscription, "", "")
     run = await services.arm.get_run(team, check.run_id)
     image = check.request.image.to_domain() if check.request.image else None
     build = Build(name, check.request.task, check.build, check.created, image)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from azure.mgmt.core.tools import parse_resource_id
-
 from shared import telemetry
 from shared.adapters.ledger import Build, Busy, Claim, Scheduled
 from shared.adapters.messages import (
@@ -26,7 +24,7 @@ from shared.domain.errors import GroundswellError, InvalidInput, NotFound, NotSe
 from shared.domain.images import BaseImage, is_digest
 from shared.domain.pacing import OutOfBudget
 from shared.domain.policy import Policy, Selection, TaskPolicy, broken_task, select
-from shared.domain.registries import Registry
+from shared.domain.registries import Registry, RegistryId
 from shared.flows.onboarding import Applied, Target, ensure, settled
 from shared.logs import Log
 from shared.services import Services
@@ -80,7 +78,7 @@ async def rebuild(services: Services, request: RebuildRequest) -> Outcome:
         TemporaryError: It can be done later.
         ConfigurationError: The policy or a setting is broken.
     """
-    name = str(parse_resource_id(request.registry)["name"])
+    name = RegistryId.parse(request.registry).name
     try:
         outcome = await _rebuild(services, request)
     except OutOfBudget:
@@ -114,7 +112,7 @@ async def _rebuild(services: Services, request: RebuildRequest) -> Outcome:
         return Outcome(Decision.SKIPPED, f"the policy has no task {request.task} any more")
     if task.problem:
         raise broken_task(task)
-    subscription = str(parse_resource_id(request.registry)["subscription"]).lower()
+    subscription = RegistryId.parse(request.registry).subscription.lower()
     if subscription not in {known.lower() for known in services.settings.subscriptions}:
         return Outcome(Decision.SKIPPED, f"subscription {subscription} is not in GROUNDSWELL_SUBSCRIPTIONS")
     team = await services.fleet.find(request.registry)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 
 from handlers.event_grid import envelope
+from shared.adapters.event_grid import read
 from shared.domain.events import ImagePushed, image_pushed
 from shared.domain.images import BaseImage
 from tests.builders import event
@@ -24,7 +25,7 @@ def test_event_in_the_event_grid_schema_is_understood() -> None:
         data_version=sent["dataVersion"],
     )
 
-    decision = image_pushed(envelope(received), "mybaseregistry")
+    decision = image_pushed(read(envelope(received)), "mybaseregistry")
 
     assert isinstance(decision, ImagePushed)
     assert decision.event_id == sent["id"]
@@ -42,7 +43,7 @@ def test_event_in_the_cloud_events_schema_is_understood() -> None:
         time=datetime.now(UTC),
     )
 
-    decision = image_pushed(envelope(received), "mybaseregistry")
+    decision = image_pushed(read(envelope(received)), "mybaseregistry")
 
     digest = sent["data"]["target"]["digest"]
     assert isinstance(decision, ImagePushed)

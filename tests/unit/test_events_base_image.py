@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.adapters.event_grid import read
 from shared.domain.events import Ignored, ImagePushed, Reason, image_pushed
 from shared.domain.images import BaseImage
 from tests.builders import event, registry_id, replaced
@@ -46,7 +47,7 @@ def with_target(**members: Any) -> dict[str, Any]:
 def test_tagged_push_to_the_base_registry_is_accepted(name: str, digest: str) -> None:
     delivered = event(name)
 
-    decision = image_pushed(delivered, "mybaseregistry")
+    decision = image_pushed(read(delivered), "mybaseregistry")
 
     pushed_at = datetime.fromisoformat(delivered["data"]["timestamp"])
     assert decision == ImagePushed(delivered["id"], BaseImage("baseimages/node", "15-alpine", digest), pushed_at)
@@ -56,7 +57,7 @@ def test_tagged_push_to_the_base_registry_is_accepted(name: str, digest: str) ->
 def test_time_of_the_event_stands_in_for_a_time_of_the_push_that_cannot_be_read(timestamp: object) -> None:
     delivered = replaced(PUSHED, "data.timestamp", timestamp)
 
-    decision = image_pushed(delivered, "mybaseregistry")
+    decision = image_pushed(read(delivered), "mybaseregistry")
 
     assert isinstance(decision, ImagePushed)
     assert decision.pushed_at == datetime.fromisoformat(delivered["eventTime"])
@@ -79,7 +80,7 @@ def test_time_of_the_event_stands_in_for_a_time_of_the_push_that_cannot_be_read(
     ],
 )
 def test_event_that_is_no_tagged_push_is_ignored_with_its_reason(name: str, reason: Reason, told: str) -> None:
-    decision = image_pushed(event(name), "mybaseregistry")
+    decision = image_pushed(read(event(name)), "mybaseregistry")
 
     assert isinstance(decision, Ignored)
     assert decision.reason is reason
@@ -87,7 +88,9 @@ def test_event_that_is_no_tagged_push_is_ignored_with_its_reason(name: str, reas
 
 
 def test_replicas_of_one_push_name_the_same_image_under_different_event_ids() -> None:
-    first, second = (image_pushed(event(name), "mybaseregistry") for name in ("image_pushed", "image_pushed_replica"))
+    first, second = (
+        image_pushed(read(event(name)), "mybaseregistry") for name in ("image_pushed", "image_pushed_replica")
+    )
 
     assert isinstance(first, ImagePushed)
     assert isinstance(second, ImagePushed)
@@ -109,11 +112,11 @@ def test_replicas_of_one_push_name_the_same_image_under_different_event_ids() ->
     ],
 )
 def test_push_is_known_by_its_topic_and_type_in_any_casing_and_by_nothing_else(path: str, value: Any) -> None:
-    assert isinstance(image_pushed(replaced(PUSHED, path, value), "MYbaseregistry"), ImagePushed)
+    assert isinstance(image_pushed(read(replaced(PUSHED, path, value)), "MYbaseregistry"), ImagePushed)
 
 
 def test_artifact_that_is_no_image_is_ignored() -> None:
-    decision = image_pushed(with_target(mediaType="application/vnd.acr.helm.chart"), "mybaseregistry")
+    decision = image_pushed(read(with_target(mediaType="application/vnd.acr.helm.chart")), "mybaseregistry")
 
     assert decision == Ignored(Reason.NOT_AN_IMAGE, "application/vnd.acr.helm.chart")
 
@@ -125,7 +128,7 @@ def test_artifact_that_is_no_image_is_ignored() -> None:
     + [("id", value) for value in [..., *WRONG, "ein Ereignis", "\ud800", "x" * 101] if value != "../.."],
 )
 def test_push_with_a_broken_member_is_malformed(path: str, value: Any) -> None:
-    decision = image_pushed(replaced(PUSHED, path, value), "mybaseregistry")
+    decision = image_pushed(read(replaced(PUSHED, path, value)), "mybaseregistry")
 
     assert isinstance(decision, Ignored)
     assert decision.reason is Reason.MALFORMED
@@ -153,7 +156,7 @@ def test_push_with_a_broken_member_is_malformed(path: str, value: Any) -> None:
     ],
 )
 def test_push_that_names_no_real_image_is_malformed(member: str, value: Any) -> None:
-    decision = image_pushed(with_target(**{member: value}), "mybaseregistry")
+    decision = image_pushed(read(with_target(**{member: value})), "mybaseregistry")
 
     assert isinstance(decision, Ignored)
     assert decision.reason is Reason.MALFORMED
@@ -162,8 +165,10 @@ def test_push_that_names_no_real_image_is_malformed(member: str, value: Any) -> 
 
 @pytest.mark.parametrize("tag", [None, "", 0, [], {}])
 def test_push_with_an_empty_tag_counts_as_untagged(tag: Any) -> None:
-    assert image_pushed(with_target(tag=tag), "mybaseregistry") == Ignored(Reason.UNTAGGED, f"baseimages/node@{DIGEST}")
-    assert image_pushed(with_target(tag=tag, digest=None), "mybaseregistry") == Ignored(
+    assert image_pushed(read(with_target(tag=tag)), "mybaseregistry") == Ignored(
+        Reason.UNTAGGED, f"baseimages/node@{DIGEST}"
+    )
+    assert image_pushed(read(with_target(tag=tag, digest=None)), "mybaseregistry") == Ignored(
         Reason.UNTAGGED, "baseimages/node"
     )
 
@@ -181,7 +186,7 @@ def test_push_with_an_empty_tag_counts_as_untagged(tag: Any) -> None:
     ],
 )
 def test_topic_that_is_no_registry_is_malformed(topic: str) -> None:
-    decision = image_pushed(replaced(PUSHED, "topic", topic), "mybaseregistry")
+    decision = image_pushed(read(replaced(PUSHED, "topic", topic)), "mybaseregistry")
 
     assert decision == Ignored(Reason.MALFORMED, "topic is not the id of a registry")
 
@@ -189,7 +194,7 @@ def test_topic_that_is_no_registry_is_malformed(topic: str) -> None:
 @given(st.dictionaries(st.text(max_size=9), JSON))
 @example({})
 def test_no_json_object_makes_the_decision_raise(anything: dict[str, Any]) -> None:
-    assert isinstance(image_pushed(anything, "mybaseregistry"), Ignored)
+    assert isinstance(image_pushed(read(anything), "mybaseregistry"), Ignored)
 
 
 @given(
@@ -200,7 +205,7 @@ def test_no_json_object_makes_the_decision_raise(anything: dict[str, Any]) -> No
     value=JSON,
 )
 def test_no_json_in_place_of_a_member_makes_the_decision_raise(path: str, value: Any) -> None:
-    decision = image_pushed(replaced(PUSHED, path, value), "mybaseregistry")
+    decision = image_pushed(read(replaced(PUSHED, path, value)), "mybaseregistry")
 
     assert isinstance(decision, Ignored | ImagePushed)
     if isinstance(decision, ImagePushed):

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.adapters.event_grid import read
 from shared.domain.events import Ignored, Reason, RegistryChanged, image_pushed, registry_changed
+from shared.domain.registries import RegistryId
 from tests.builders import SUBSCRIPTION, event, registry_id, replaced
 from tests.unit.test_events_base_image import JSON, WRONG
 
@@ -41,9 +43,9 @@ SUBSCRIPTION_EVENTS = [
 def test_write_and_deletion_of_a_registry_are_accepted(name: str, deleted: bool) -> None:
     delivered = event(name)
 
-    decision = registry_changed(delivered, OURS)
+    decision = registry_changed(read(delivered), OURS)
 
-    assert decision == RegistryChanged(delivered["id"], delivered["data"]["resourceUri"], deleted)
+    assert decision == RegistryChanged(delivered["id"], RegistryId.parse(delivered["data"]["resourceUri"]), deleted)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_write_and_deletion_of_a_registry_are_accepted(name: str, deleted: bool)
 def test_event_that_is_not_about_a_registry_of_ours_is_ignored_with_its_reason(
     name: str, reason: Reason, told: str
 ) -> None:
-    assert registry_changed(event(name), OURS) == Ignored(reason, told)
+    assert registry_changed(read(event(name)), OURS) == Ignored(reason, told)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,9 @@ def test_event_that_is_not_about_a_registry_of_ours_is_ignored_with_its_reason(
 def test_tags_of_a_registry_count_as_the_registry(suffix: str) -> None:
     tagged = replaced(event("registry_tagged"), "data.resourceUri", registry_id("myregistry") + suffix)
 
-    assert registry_changed(tagged, OURS) == RegistryChanged(tagged["id"], registry_id("myregistry"), deleted=False)
+    assert registry_changed(read(tagged), OURS) == RegistryChanged(
+        tagged["id"], RegistryId.parse(registry_id("myregistry")), deleted=False
+    )
 
 
 @pytest.mark.parametrize("resource", ["/tasks/helloworldtask", "/providers/Microsoft.Resources/tags/other"])
@@ -77,13 +81,13 @@ def test_tags_of_something_else_are_of_no_concern(resource: str) -> None:
     uri = f"{registry_id('myregistry')}{resource}/providers/Microsoft.Resources/tags/default"
     tagged = replaced(event("registry_tagged"), "data.resourceUri", uri)
 
-    assert registry_changed(tagged, OURS) == Ignored(
+    assert registry_changed(read(tagged), OURS) == Ignored(
         Reason.OTHER_OPERATION, "Microsoft.Resources/tags/write of another resource"
     )
 
 
 def test_push_is_no_event_of_a_subscription() -> None:
-    decision = registry_changed(event("image_pushed"), OURS)
+    decision = registry_changed(read(event("image_pushed")), OURS)
 
     assert decision == Ignored(Reason.OTHER_TYPE, "Microsoft.ContainerRegistry.ImagePushed")
 
@@ -94,20 +98,20 @@ def test_operation_must_fit_the_event_type(kind: str) -> None:
     mixed = replaced(CREATED, "eventType", f"Microsoft.Resources.Resource{kind}Success")
     mixed = replaced(mixed, "data.operationName", f"Microsoft.ContainerRegistry/registries/{other}")
 
-    assert registry_changed(mixed, OURS) == Ignored(
+    assert registry_changed(read(mixed), OURS) == Ignored(
         Reason.OTHER_OPERATION, f"Microsoft.ContainerRegistry/registries/{other}"
     )
 
 
 def test_subscriptions_are_compared_in_any_casing() -> None:
-    assert isinstance(registry_changed(CREATED, (SUBSCRIPTION.upper(),)), RegistryChanged)
+    assert isinstance(registry_changed(read(CREATED), (SUBSCRIPTION.upper(),)), RegistryChanged)
 
 
 @pytest.mark.parametrize("value", [..., None, ""])
 def test_subject_stands_in_for_a_missing_resource_uri(value: Any) -> None:
-    decision = registry_changed(replaced(CREATED, "data.resourceUri", value), OURS)
+    decision = registry_changed(read(replaced(CREATED, "data.resourceUri", value)), OURS)
 
-    assert decision == RegistryChanged(CREATED["id"], CREATED["subject"], deleted=False)
+    assert decision == RegistryChanged(CREATED["id"], RegistryId.parse(CREATED["subject"]), deleted=False)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ def test_subject_stands_in_for_a_missing_resource_uri(value: Any) -> None:
     ],
 )
 def test_event_of_a_resource_that_is_no_registry_is_malformed(uri: Any) -> None:
-    decision = registry_changed(replaced(CREATED, "data.resourceUri", uri), OURS)
+    decision = registry_changed(read(replaced(CREATED, "data.resourceUri", uri)), OURS)
 
     assert decision == Ignored(Reason.MALFORMED, "data.resourceUri is not the id of a registry")
 
@@ -134,7 +138,7 @@ def test_event_of_a_resource_that_is_no_registry_is_malformed(uri: Any) -> None:
     + [("id", value) for value in [..., *WRONG] if value != "../.."],
 )
 def test_event_with_a_broken_member_is_ignored(path: str, value: Any) -> None:
-    decision = registry_changed(replaced(CREATED, path, value), OURS)
+    decision = registry_changed(read(replaced(CREATED, path, value)), OURS)
 
     assert isinstance(decision, Ignored)
     reasons = {"eventType": Reason.OTHER_TYPE, "data.operationName": Reason.OTHER_OPERATION}
@@ -145,14 +149,14 @@ def test_event_with_a_broken_member_is_ignored(path: str, value: Any) -> None:
 @given(st.dictionaries(st.text(max_size=9), JSON))
 @example({})
 def test_no_json_object_makes_the_decision_raise(anything: dict[str, Any]) -> None:
-    assert isinstance(registry_changed(anything, OURS), Ignored)
+    assert isinstance(registry_changed(read(anything), OURS), Ignored)
 
 
 @given(
     path=st.sampled_from(["id", "eventType", "subject", "data", "data.operationName", "data.resourceUri"]), value=JSON
 )
 def test_no_json_in_place_of_a_member_makes_the_decision_raise(path: str, value: Any) -> None:
-    assert isinstance(registry_changed(replaced(CREATED, path, value), OURS), Ignored | RegistryChanged)
+    assert isinstance(registry_changed(read(replaced(CREATED, path, value)), OURS), Ignored | RegistryChanged)
 
 
 @given(
@@ -165,14 +169,14 @@ def test_claims_are_never_repeated(name: str, claims: dict[str, str], broken: st
     delivered = replaced(event(name), "data.claims", {**claims, "sub": "Hong Gildong"})
     delivered = replaced(delivered, broken, value)
 
-    for decision in (registry_changed(delivered, OURS), image_pushed(delivered, "mybaseregistry")):
+    for decision in (registry_changed(read(delivered), OURS), image_pushed(read(delivered), "mybaseregistry")):
         assert "Gildong" not in repr(decision)
 
 
 @pytest.mark.parametrize("name", SUBSCRIPTION_EVENTS)
 def test_no_claim_of_a_real_event_is_repeated(name: str) -> None:
     delivered = event(name)
-    said = repr(registry_changed(delivered, OURS)) + repr(image_pushed(delivered, "mybaseregistry"))
+    said = repr(registry_changed(read(delivered), OURS)) + repr(image_pushed(read(delivered), "mybaseregistry"))
 
     for claim in ("name", "ipaddr", "puid", "appid", "http://schemas.microsoft.com/identity/claims/objectidentifier"):
         assert delivered["data"]["claims"].get(claim, "Gildong") not in said

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.registries import Network, Registry, from_arm, normalized_location
+from shared.domain.registries import Network, Registry, RegistryId, from_arm, normalized_location
 from tests.builders import SUBSCRIPTION, registry_id
 
 ANSWER: dict[str, Any] = {
@@ -23,6 +23,33 @@ ANSWER: dict[str, Any] = {
         "roleAssignmentMode": "AbacRepositoryPermissions",
     },
 }
+
+
+def test_id_is_read_in_any_casing_and_kept_as_it_was_written() -> None:
+    text = registry_id("MyRegistry").replace("resourceGroups", "resourcegroups")
+
+    assert RegistryId.parse(text) == RegistryId(SUBSCRIPTION, "myResourceGroup", "MyRegistry", text)
+    assert from_arm({**ANSWER, "id": text}).address == RegistryId.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "MyRegistry",
+        registry_id("my-registry"),
+        registry_id("\u017fervice"),
+        f"{registry_id('MyRegistry')}\n",
+        f"{registry_id('MyRegistry')}/tasks/helloworldtask",
+        registry_id("MyRegistry").replace("myResourceGroup", ""),
+        registry_id("MyRegistry").replace("myResourceGroup", "a?b"),
+        registry_id("MyRegistry").replace(SUBSCRIPTION, "mine"),
+        registry_id("MyRegistry").replace("ContainerRegistry", "Storage"),
+    ],
+)
+def test_what_is_no_id_of_a_registry_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not the id of a registry"):
+        RegistryId.parse(text)
 
 
 def test_registry_is_read_from_azures_answer() -> None:
