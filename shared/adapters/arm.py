@@ -163,20 +163,20 @@ class Arm:
                 yield item
             following, query = page.get("nextLink"), {}
 
-    async def get_task(self, registry: Registry, name: str) -> Mapping[str, Any] | None:
+    async def get_task(self, registry: RegistryId, name: str) -> Mapping[str, Any] | None:
         """Return a task with its credentials hidden, or None if it does not exist."""
         with _doing(f"read task {name} of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
             found = await _or_none(client.tasks.get(registry.group, registry.name, name))
             return _json(found) if found is not None else None
 
-    async def task_details(self, registry: Registry, name: str) -> Mapping[str, Any]:
+    async def task_details(self, registry: RegistryId, name: str) -> Mapping[str, Any]:
         """Return a task with its credentials shown. Resource Manager counts this read as a write."""
         with _doing(f"read the credentials of task {name} of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
             return _json(await client.tasks.get_details(registry.group, registry.name, name))
 
-    async def put_task(self, registry: Registry, name: str, body: dict[str, Any]) -> Mapping[str, Any]:
+    async def put_task(self, registry: RegistryId, name: str, body: dict[str, Any]) -> Mapping[str, Any]:
         """Create or replace a task."""
         with _doing(f"write task {name} of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
@@ -242,21 +242,21 @@ class Arm:
             raise from_azure(error, doing) from error
         return True
 
-    async def schedule_run(self, registry: Registry, body: dict[str, Any]) -> Run:
+    async def schedule_run(self, registry: RegistryId, body: dict[str, Any]) -> Run:
         """Start a run. Never retried here: after an unclear answer the run may exist."""
         with _doing(f"start a run in {registry.name}"):
             client = self._clients.tasks(registry.subscription)
             made = await client.registries.schedule_run(registry.group, registry.name, body, retry_total=0)
         return _run(_json(made))
 
-    async def get_run(self, registry: Registry, run_id: str) -> Run | None:
+    async def get_run(self, registry: RegistryId, run_id: str) -> Run | None:
         """Return a run, or None if it does not exist."""
         with _doing(f"read run {run_id} of {registry.name}"):
             client = self._clients.tasks(registry.subscription)
             found = await _or_none(client.runs.get(registry.group, registry.name, run_id))
             return _run(_json(found)) if found is not None else None
 
-    async def runs_since(self, registry: Registry, task: str, since: datetime) -> list[Run]:
+    async def runs_since(self, registry: RegistryId, task: str, since: datetime) -> list[Run]:
         """Return the runs of a task that were created since a moment.
 
         No filter by time: nothing tells how Azure wants it written. The latest runs come first
@@ -275,7 +275,7 @@ class Arm:
                     break
         return found
 
-    async def log(self, registry: Registry, run_id: str) -> str:
+    async def log(self, registry: RegistryId, run_id: str) -> str:
         """Return the log of a run so far; of a long one the last 4 MiB, below a line that says so.
 
         Raises:

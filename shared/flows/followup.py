@@ -15,7 +15,7 @@ from shared.domain import refusals
 from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, TemporaryError
 from shared.domain.refusals import Refused
-from shared.domain.registries import Registry, RegistryId
+from shared.domain.registries import RegistryId
 from shared.flows import onboarding
 from shared.flows.rebuilds import REGISTRY_GONE
 from shared.logs import Log
@@ -52,13 +52,16 @@ async def follow(services: Services, check: RunCheck) -> Verdict:
     Raises:
         TemporaryError: Azure could not be asked.
     """
-    address = RegistryId.parse(check.request.registry)
-    name = address.name
-    team = Registry(address.text, name, address.group, address.subscription, "", "")
+    team = RegistryId.parse(check.request.registry)
     run = await services.arm.get_run(team, check.run_id)
     image = check.request.image.to_domain() if check.request.image else None
-    build = Build(name, check.request.task, check.build, check.created, image)
-    fields = {"event_id": check.request.event_id, "registry": name, "task": check.request.task, "run_id": check.run_id}
+    build = Build(team.name, check.request.task, check.build, check.created, image)
+    fields = {
+        "event_id": check.request.event_id,
+        "registry": team.name,
+        "task": check.request.task,
+        "run_id": check.run_id,
+    }
     if run is None and await services.fleet.find(check.request.registry, fresh=True) is None:
         await services.ledger.ended(build, check.run_id, "Unknown", REGISTRY_GONE, services.now())
         log.info("run went with its registry", **fields)
@@ -103,7 +106,7 @@ def _count(outcome: str, check: RunCheck) -> None:
     telemetry.rebuild(outcome, registry=request.registry, task=request.task, cause=request.cause)
 
 
-async def _why(services: Services, team: Registry, run: Run) -> tuple[str, Refused | None]:
+async def _why(services: Services, team: RegistryId, run: Run) -> tuple[str, Refused | None]:
     """Return why a run failed, and what refused its login if that is it.
 
     Raises:

@@ -165,7 +165,7 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
 
     async def find_task() -> tuple[Mapping[str, Any] | None, tuple[str, str]]:
         known = await services.ledger.verified(team.name, name)
-        return (None if newborn and not any(known) else await services.arm.get_task(team, name)), known
+        return (None if newborn and not any(known) else await services.arm.get_task(team.address, name)), known
 
     identity, (task, known) = await both(_find_identity(services, target.policy, fresh=fresh), find_task())
     principal = identity.principal_id if identity else _system_principal(task) if target.system_assigned else ""
@@ -177,7 +177,7 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
         return State(target, observed, verified=False)
     verified = known == (desired.spec_of(body), _last_modified(task)) and all(known)
     if conditions.credential_problem(body, observed, verified=verified) is None:
-        observed = replace(observed, details=await services.arm.task_details(team, name))
+        observed = replace(observed, details=await services.arm.task_details(team.address, name))
         if conditions.credential_problem(body, observed, verified=False) == "":
             await _note_verified(services, target, body, task)
             verified = True
@@ -238,7 +238,7 @@ async def _write_task(services: Services, body: dict[str, Any], state: State) ->
     target, task = state.target, state.observed.task
     if task is not None and not _needs_write(body, state):
         return task, []
-    task = await services.arm.put_task(target.team, target.task.name, desired.with_tags_kept(body, task))
+    task = await services.arm.put_task(target.team.address, target.task.name, desired.with_tags_kept(body, task))
     await _note_verified(services, target, body, task)
     return task, [f"write task {target.task.name}"]
 

@@ -361,7 +361,7 @@ async def show_run(services: Services, name: str, run_id: str) -> Run:
         NotFound: No such registry or run.
     """
     team = await _team(services, name)
-    run = await services.arm.get_run(team, _checked(run_id))
+    run = await services.arm.get_run(team.address, _checked(run_id))
     if run is None:
         raise NotFound(f"Registry {team.name} has no run {quoted(run_id)}.")
     return run
@@ -374,7 +374,8 @@ async def run_log(services: Services, name: str, run_id: str) -> str:
         NotFound: No such registry, run or log.
     """
     await show_run(services, name, run_id)
-    return redacted(await services.arm.log(await _team(services, name), run_id))
+    team = await _team(services, name)
+    return redacted(await services.arm.log(team.address, run_id))
 
 
 def _checked(run_id: str) -> str:

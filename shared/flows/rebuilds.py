@@ -273,7 +273,8 @@ async def _schedule(
 
 
 async def _start(services: Services, target: Target, image: BaseImage | None, applied: Applied) -> str:
-    return (await services.arm.schedule_run(target.team, desired.run_body(applied.task_id, target.base, image))).id
+    body = desired.run_body(applied.task_id, target.base, image)
+    return (await services.arm.schedule_run(target.team.address, body)).id
 
 
 async def _record(
@@ -307,7 +308,7 @@ async def _settle(services: Services, target: Target, request: RebuildRequest, c
 async def _orphan(services: Services, target: Target, claim: Claim) -> str:
     """Return the run that an earlier holder of the claim scheduled and did not live to record, or ""."""
     known = await services.ledger.known_runs(claim.build)
-    runs = await services.arm.runs_since(target.team, target.task.name, claim.since - _CLOCK_SKEW)
+    runs = await services.arm.runs_since(target.team.address, target.task.name, claim.since - _CLOCK_SKEW)
     unknown = [run for run in runs if run.id not in known]
     # Somebody may have started a run by hand shortly before.
     return min(unknown, key=lambda run: abs((run.created or claim.since) - claim.since)).id if unknown else ""
