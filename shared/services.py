@@ -13,6 +13,8 @@ from shared.adapters.clients import Clients
 from shared.adapters.fleet import Fleet
 from shared.adapters.ledger import Ledger
 from shared.adapters.queues import Queues
+from shared.adapters.registry_images import RegistryImages
+from shared.adapters.run_logs import RunLogs
 from shared.domain import policy as policies
 from shared.domain.errors import ConfigurationError
 from shared.domain.images import BaseImage
@@ -33,6 +35,8 @@ class Services:
         self.pacer = Pacer()
         self.clients = Clients(settings, self.pacer)
         self.arm = Arm(self.clients)
+        self.images = RegistryImages(self.clients)
+        self.run_logs = RunLogs(self.arm)
         self.queues = Queues(self.clients)
         self.ledger = Ledger(self.clients, settings.ledger_table, timedelta(seconds=settings.claim_seconds))
         self._newest: Cache[tuple[str, datetime] | None] = Cache(_NEWEST_SECONDS)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 
 from shared.adapters import answers
 from shared.adapters.answers import Meaning, Verdict
 from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, NotFound, NotPermitted, PermanentError, TemporaryError
 
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an answer raises that is not Azure's: a proxy's on the way, or half of one."""
+
+_Answer = TypeVar("_Answer")
 _KINDS = {Verdict.REFUSED: PermanentError, Verdict.DENIED: NotPermitted, Verdict.MISSING: NotFound}
 
 
@@ -30,33 +35,33 @@ def is_missing(error: HttpResponseError) -> bool:
     return answers.meaning_of(error.status_code or 0, _codes(error)).verdict is Verdict.MISSING
 
 
-def from_azure(error: AzureError, doing: str) -> GroundswellError:
+def from_azure(error: AzureError, what: str) -> GroundswellError:
     """Turn an SDK error into a permanent or a temporary one.
 
     Args:
         error: What the SDK raised.
-        doing: What was being done, to complete "Could not …".
+        what: What was being done, to complete "Could not …".
     """
     if _is_sign_in(error):
         said = _brief(error)
-        return _made(answers.meaning_of_sign_in(said), f"Could not {doing}: no token for the app's identity ({said}).")
+        return _made(answers.meaning_of_sign_in(said), f"Could not {what}: no token for the app's identity ({said}).")
     if not isinstance(error, HttpResponseError) or error.status_code is None:
-        return _made(answers.NO_ANSWER, f"Could not {doing}: no usable answer ({_brief(error)}).")
+        return _made(answers.NO_ANSWER, f"Could not {what}: no usable answer ({_brief(error)}).")
     status, codes = error.status_code, _codes(error)
     meaning = answers.meaning_of(status, codes, str(error))
     if meaning is answers.NO_ANSWER:
         # An answer that could not be read keeps the status of its success.
-        return _made(meaning, f"Could not {doing}: no usable answer ({_brief(error)}).")
-    text = f"Could not {doing}: {status} {shown(next(iter(codes), '') or error.reason or '')}: {_brief(error)}"
+        return _made(meaning, f"Could not {what}: no usable answer ({_brief(error)}).")
+    text = f"Could not {what}: {status} {shown(next(iter(codes), '') or error.reason or '')}: {_brief(error)}"
     if names := _policy_assignments(error):
         text += f" Azure Policy assignment: {shown(', '.join(names), 1000)}."
-    return _made(meaning, text, retry_after(error))
+    return _made(meaning, text, _retry_after(error))
 
 
-def from_link(status: int, code: str, doing: str) -> GroundswellError:
+def from_link(status: int, code: str, what: str) -> GroundswellError:
     """Turn what a signed link answered into a permanent or a temporary error; the app's rights play no part there."""
     meaning = replace(answers.meaning_of(status), advice="")
-    return _made(meaning, f"Could not {doing}: {status} {shown(code)}".rstrip() + ".")
+    return _made(meaning, f"Could not {what}: {status} {shown(code)}".rstrip() + ".")
 
 
 def _made(meaning: Meaning, text: str, delay: float | None = None) -> GroundswellError:
@@ -67,10 +72,40 @@ def _made(meaning: Meaning, text: str, delay: float | None = None) -> Groundswel
     return made
 
 
-def retry_after(error: HttpResponseError) -> float | None:
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Turn what is raised within into a permanent or a temporary failure.
+
+    Args:
+        what: What is being done, to complete "Could not …".
+
+    Raises:
+        GroundswellError: Azure refused, did not answer, or its answer cannot be read.
+    """
+    try:
+        yield
+    except AzureError as error:
+        raise from_azure(error, what) from error
+    except NONSENSE as error:
+        raise TemporaryError(f"Could not {what}: no usable answer ({type(error).__name__}).") from error
+
+
+async def or_none(answer: Awaitable[_Answer]) -> _Answer | None:
+    """Return an answer, or None if Azure says of what was asked for, in so many words, that it does not exist.
+
+    A 404 without such a code may be that of a proxy on the way.
+    """
+    try:
+        return await answer
+    except ResourceNotFoundError as error:
+        if is_missing(error) and code_of(error).upper().endswith(("NOTFOUND", "_UNKNOWN")):
+            return None
+        raise
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
     """Return the delay in seconds that the answer asks for, or None."""
-    header: str | None = getattr(error.response, "headers", {}).get("Retry-After")
-    return seconds(header)
+    return seconds(getattr(error.response, "headers", {}).get("Retry-After"))
 
 
 def seconds(header: str | None) -> float | None:

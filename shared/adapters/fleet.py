@@ -13,10 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from shared import telemetry
-from shared.adapters.arm import NONSENSE, Arm, Assignments
+from shared.adapters.arm import Arm
+from shared.adapters.azure_errors import NONSENSE
 from shared.adapters.cache import Cache
 from shared.domain.desired import UserIdentity
 from shared.domain.errors import GroundswellError, PermanentError, all_of
+from shared.domain.grants import Assignments
 from shared.domain.moments import moment
 from shared.domain.policy import SPEC_TAG
 from shared.domain.registries import Registry, RegistryId

@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.desired import SYSTEM, Grant, UserIdentity, spec_of, tags_hold
+from shared.domain.desired import SYSTEM, UserIdentity, spec_of, tags_hold
+from shared.domain.grants import Grant
 from shared.domain.policy import SPEC_TAG
 from shared.domain.registries import normalized_location
 

@@ -1,6 +1,6 @@
-"""Desired state: what a team registry must have so that its task can pull the base image. Pure functions.
+"""The task that a team registry must have: its step, its identity and its credentials. Pure functions.
 
-Four things: the identity, the task, the grants and the credentials on the task
+With the credentials it pulls the base image, once its identity holds the grants of `shared.domain.grants`
 (https://learn.microsoft.com/azure/container-registry/container-registry-tasks-cross-registry-authentication).
 """
 
@@ -8,33 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from shared.domain.errors import PermanentError
+from shared.domain.grants import logs_in_at_home
 from shared.domain.images import BaseImage
 from shared.domain.policy import MOST_TAGS, SPEC_TAG, TaskPolicy
 from shared.domain.registries import Registry
 
-# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers
-ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
-ACR_PUSH = "8311e382-0749-4cb8-b61a-304f252e45ec"
-REPOSITORY_READER = "b93aa761-3e63-49ed-ac28-beffa264f7ac"
-REPOSITORY_WRITER = "2a1e307c-b015-4ebd-883e-5b7698a07328"
-ROLE_NAMES = {
-    ACR_PULL: "AcrPull",
-    ACR_PUSH: "AcrPush",
-    REPOSITORY_READER: "Container Registry Repository Reader",
-    REPOSITORY_WRITER: "Container Registry Repository Writer",
-}
-
 SYSTEM = "[system]"
 """How a credential names the task's system-assigned identity."""
-
-_ASSIGNMENT_NAMES = uuid.UUID("8d5f3a4e-6f0b-5c8e-9c53-2f7f0f2b6a11")
 
 
 @dataclass(frozen=True)
@@ -50,49 +36,6 @@ class UserIdentity:
     id: str
     client_id: str
     principal_id: str
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A role on a registry that the task's identity must hold."""
-
-    scope: str
-    role: str
-
-    @property
-    def role_name(self) -> str:
-        """The role's display name."""
-        return ROLE_NAMES[self.role]
-
-    def assignment_name(self, principal_id: str) -> str:
-        """Return the assignment's name: the same for the same (scope, principal, role), so creating it twice is safe.
-
-        The principal is part of it because an assignment cannot be moved to a re-created identity
-        (https://learn.microsoft.com/azure/role-based-access-control/troubleshooting).
-        """
-        return str(uuid.uuid5(_ASSIGNMENT_NAMES, f"{self.scope.lower()}|{principal_id.lower()}|{self.role}"))
-
-
-def logs_in_at_home(team: Registry, *, system_assigned: bool) -> bool:
-    """Tell whether a task needs a credential for its own registry.
-
-    A run's own token does not pass the registry's firewall; a login with the task's system-assigned identity does,
-    where the registry lets tasks pass (https://github.com/MicrosoftDocs/azure-docs/issues/96504): network.py.
-    """
-    return system_assigned and team.network.restricted
-
-
-def grants(team: Registry, base: Registry, *, system_assigned: bool = False) -> tuple[Grant, ...]:
-    """Return the roles that the task's identity needs.
-
-    In ABAC mode the base registry honours Repository Reader in place of AcrPull, and a team registry gives its own
-    tasks no rights of their own, so pushing needs Repository Writer. A task that logs in to its own registry with its
-    identity has no rights there but the identity's.
-    """
-    pull = Grant(base.id, REPOSITORY_READER if base.abac else ACR_PULL)
-    if team.abac:
-        return pull, Grant(team.id, REPOSITORY_WRITER)
-    return (pull, Grant(team.id, ACR_PUSH)) if logs_in_at_home(team, system_assigned=system_assigned) else (pull,)
 
 
 def task_body(

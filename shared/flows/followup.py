@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared import telemetry
-from shared.adapters.arm import Run
 from shared.adapters.ledger import Build
 from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
 from shared.domain import refusals
@@ -16,6 +15,7 @@ from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, TemporaryError
 from shared.domain.refusals import Refused
 from shared.domain.registries import RegistryId
+from shared.domain.runs import Run
 from shared.flows import onboarding
 from shared.flows.rebuilds import REGISTRY_GONE
 from shared.logs import Log
@@ -115,7 +115,7 @@ async def _why(services: Services, team: RegistryId, run: Run) -> tuple[str, Ref
     if run.status == "Succeeded":
         return "", None
     try:
-        text = await services.arm.log(team, run.id)
+        text = await services.run_logs.read(team, run.id)
     except GroundswellError as error:
         if _may_recover(services, error, run.finished):
             raise  # Only the log tells whether the run is to be repeated.

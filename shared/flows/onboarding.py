@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from shared.domain import conditions, desired, network
+from shared.domain import conditions, desired, grants, network
 from shared.domain.conditions import Condition, Observed
 from shared.domain.desired import UserIdentity
 from shared.domain.errors import GroundswellError, NotFound, PermanentError
+from shared.domain.grants import Grant
 from shared.domain.moments import moment
 from shared.domain.policy import Policy, SystemAssigned, TaskPolicy, UserAssigned, Values
 from shared.domain.registries import Registry
@@ -36,9 +37,9 @@ class Target:
         return isinstance(self.policy.identity, SystemAssigned)
 
     @property
-    def grants(self) -> tuple[desired.Grant, ...]:
+    def grants(self) -> tuple[Grant, ...]:
         """The roles that the task's identity must hold."""
-        return desired.grants(self.team, self.base, system_assigned=self.system_assigned)
+        return grants.grants(self.team, self.base, system_assigned=self.system_assigned)
 
     @property
     def network(self) -> Condition:
@@ -184,7 +185,7 @@ async def observe(services: Services, target: Target, *, newborn: bool = False, 
     return State(target, observed, verified)
 
 
-async def _held(services: Services, target: Target, principal_id: str) -> dict[desired.Grant, datetime | None]:
+async def _held(services: Services, target: Target, principal_id: str) -> dict[Grant, datetime | None]:
     """Return the grants that a principal holds, and since when."""
     held = {}
     for grant in target.grants:

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field
 
 from shared import telemetry
-from shared.adapters.arm import Run
 from shared.adapters.messages import (
     FAN_OUTS,
     REBUILD_REQUESTS,
@@ -41,6 +40,7 @@ from shared.domain.images import BaseImage
 from shared.domain.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.domain.redaction import redacted
 from shared.domain.registries import Registry
+from shared.domain.runs import Run
 from shared.flows import fanout, inputs, onboarding
 from shared.flows.inputs import Body
 from shared.flows.onboarding import Target
@@ -375,7 +375,7 @@ async def run_log(services: Services, name: str, run_id: str) -> str:
     """
     await show_run(services, name, run_id)
     team = await _team(services, name)
-    return redacted(await services.arm.log(team.address, run_id))
+    return redacted(await services.run_logs.read(team.address, run_id))
 
 
 def _checked(run_id: str) -> str:

@@ -234,7 +234,7 @@ async def _resolve(
     if image is None or image.digest:
         return image, image is not None
     try:
-        digest = await services.arm.digest_of(target.base, image)
+        digest = await services.images.digest_of(target.base, image)
     except GroundswellError as error:
         if isinstance(error, TemporaryError) and request.cause is not Cause.MANUAL and request.attempts < _LOOKS:
             # Built without its digest, the same content would be built again when its push is known.

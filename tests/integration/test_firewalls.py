@@ -10,7 +10,7 @@ import pytest
 from dev.localazure.roles import ACR_PULL, ACR_PUSH, REPOSITORY_WRITER
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
-from shared.domain.desired import Grant
+from shared.domain.grants import Grant
 from shared.flows import operations, work
 from shared.flows.onboarding import Target, ensure
 from tests.integration.world import (

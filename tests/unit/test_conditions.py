@@ -8,7 +8,8 @@ import pytest
 
 from shared.domain import conditions
 from shared.domain.conditions import Condition, Kind, Observed
-from shared.domain.desired import ACR_PULL, REPOSITORY_WRITER, Grant, UserIdentity, grants, task_body
+from shared.domain.desired import UserIdentity, task_body
+from shared.domain.grants import ACR_PULL, REPOSITORY_WRITER, Grant, grants
 from shared.domain.registries import Network
 from tests.builders import (
     IDENTITY,

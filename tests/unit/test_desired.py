@@ -9,18 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain.desired import (
-    ACR_PULL,
-    ACR_PUSH,
-    REPOSITORY_READER,
-    REPOSITORY_WRITER,
-    Grant,
-    UserIdentity,
-    grants,
-    run_body,
-    spec_of,
-    task_body,
-)
+from shared.domain.desired import UserIdentity, run_body, spec_of, task_body
+from shared.domain.grants import ACR_PULL, ACR_PUSH, REPOSITORY_READER, REPOSITORY_WRITER, Grant, grants
 from shared.domain.images import BaseImage
 from shared.domain.registries import Network
 from tests.builders import (
