@@ -25,11 +25,24 @@ POLICIES := $(SECURITY_VENV)/.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# What a newcomer needs; the help starts with it. The other targets follow under the headings (`## …`) of this file.
+FIRST := demo test up check
+
 .PHONY: help
-help: ## Show this list
-	@printf 'Groundswell: rebuild team images when their base image is pushed\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nStart with: make demo\n'
+help:
+	@printf 'Groundswell: rebuild team images when their base image is pushed\n'
+	@awk -F ':.*## ' -v first='$(FIRST)' ' \
+	    function line(name) { return sprintf("  make %-15s %s\n", name, what[name]) } \
+	    /^## / { heading = substr($$0, 4) } \
+	    /^[a-z-]+:.*## / { what[$$1] = $$2; names[++count] = $$1; under[$$1] = heading } \
+	    END { \
+	        printf "\nStart with\n"; \
+	        for (i = 1; i <= split(first, wanted, " "); i++) { printf "%s", line(wanted[i]); told[wanted[i]] = 1 } \
+	        for (i = 1; i <= count; i++) if (!(names[i] in told)) { \
+	            if (under[names[i]] != last) printf "\n%s\n", last = under[names[i]]; \
+	            printf "%s", line(names[i]) \
+	        } \
+	    }' $(MAKEFILE_LIST)
 
 ## Using it
 
@@ -148,6 +161,8 @@ requirements: $(PYTHON_PACKAGES) ## Compile requirements*.in into pinned require
 	        --universal --python-version 3.11 --annotation-style line --custom-compile-command "make requirements" \
 	        --no-emit-index-url --no-emit-find-links || exit; \
 	done
+
+## Setting up and cleaning up
 
 .PHONY: setup
 # In this order: a Python or a Node that does not do is said before anything long.
