@@ -12,10 +12,10 @@ from shared.adapters.cache import Cache
 from shared.adapters.clients import Clients
 from shared.adapters.fleet import Fleet
 from shared.adapters.ledger import Ledger
+from shared.adapters.policy_file import PolicyFile
 from shared.adapters.queues import Queues
 from shared.adapters.registry_images import RegistryImages
 from shared.adapters.run_logs import RunLogs
-from shared.domain import policy as policies
 from shared.domain.errors import ConfigurationError
 from shared.domain.images import BaseImage
 from shared.domain.pacing import Pacer
@@ -32,6 +32,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._policy = PolicyFile(APP_FOLDER / settings.policy)
         self.pacer = Pacer()
         self.clients = Clients(settings, self.pacer)
         self.arm = Arm(self.clients)
@@ -49,7 +50,7 @@ class Services:
         Raises:
             ConfigurationError: It is missing or wrong.
         """
-        return policies.load(APP_FOLDER / self.settings.policy)
+        return self._policy.load()
 
     async def newest(self, image: BaseImage) -> tuple[str, datetime] | None:
         """Return the newest digest that was pushed under an image's tag and when; a few seconds old at the most."""

@@ -9,7 +9,8 @@ import time
 
 from dev.bench.table import Row, at_most
 from dev.conformance.world import ROOT, run
-from shared.domain.policy import Policy, load
+from shared.adapters.policy_file import PolicyFile
+from shared.domain.policy import Policy
 from shared.domain.registries import Registry
 from shared.flows import fanout
 
@@ -38,7 +39,7 @@ async def import_row() -> Row:
 
 def planning_row() -> Row:
     """Compare what planning costs for each registry in the largest and in the smallest fleet."""
-    policy = load(ROOT / "policy" / "rebuilds.yaml")
+    policy = PolicyFile(ROOT / "policy" / "rebuilds.yaml").load()
     costs = {size: _planning_seconds(policy, size) / size * 1e6 for size in _SIZES}
     text = ", ".join(f"{size:,}: {cost:.1f} µs" for size, cost in costs.items())
     first, last = costs[_SIZES[0]], costs[_SIZES[-1]]

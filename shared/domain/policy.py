@@ -1,6 +1,6 @@
 """The rebuild policy: the platform team's one file, and who is affected by it.
 
-The file is validated as a whole on load, with messages that name the field; the decisions are pure functions.
+The model validates the file's content as a whole; the decisions are pure functions.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,16 +19,14 @@ from pydantic import (
     Field,
     InstanceOf,
     ModelWrapValidatorHandler,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from shared.domain import images, selectors
-from shared.domain import task_files as taskfiles
 from shared.domain.echo import quoted, shown
-from shared.domain.errors import ConfigurationError, TemporaryError
+from shared.domain.errors import TemporaryError
 from shared.domain.images import BaseImage, Pattern
 from shared.domain.selectors import OPT_TAG as OPT_TAG
 from shared.domain.selectors import Selection as Selection
@@ -298,99 +294,3 @@ def values_for(task: TaskPolicy, tags: Mapping[str, str], elsewhere: Collection[
         else:
             values[name] = value
     return Values(values, tuple(problems))
-
-
-def parse(text: str, folder: Path, source: str = "policy", *, strict: bool = True) -> Policy:
-    """Parse and validate a policy and read the task files it names.
-
-    Args:
-        strict: Refuse the policy if a task file is broken. Otherwise that task has a `problem`, and the others go on.
-
-    Raises:
-        ConfigurationError: The text names every field that is wrong.
-    """
-    document = _yaml(text, source)
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{source} must be a mapping with baseRegistry, identity and tasks.")
-    tasks = document.get("tasks")
-    for index, task in enumerate(tasks if isinstance(tasks, list) else []):
-        for field in ("content", "problem"):
-            if isinstance(task, dict) and field in task:
-                raise ConfigurationError(f"{source} is wrong. tasks.{index}.{field}: is read from the file, not given.")
-    try:
-        policy = Policy.model_validate(document)
-    except ValidationError as error:
-        problems = "; ".join(f"{_path(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
-        raise ConfigurationError(f"{source} is wrong. {problems}") from error
-    complete = []
-    for index, task in enumerate(policy.tasks):
-        try:
-            found = {"content": _task_file(folder, task, f"{source}: tasks.{index}.file")}
-        except ConfigurationError as error:
-            if strict:
-                raise
-            found = {"problem": str(error)}
-        complete.append(task.model_copy(update=found))
-    return policy.model_copy(update={"tasks": tuple(complete)})
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location if part not in ("UserAssigned", "SystemAssigned")) or "policy"
-
-
-def _task_file(folder: Path, task: TaskPolicy, field: str) -> str:
-    name = quoted(task.file, 500)
-    try:
-        path = (folder / task.file).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ConfigurationError(f"{field}: {name} lies outside the policy's folder.")
-        content = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
-        raise ConfigurationError(f"{field}: {name} cannot be read ({error}).") from None
-    values = {**task.values, **dict.fromkeys(RESERVED_VALUES, "x")}
-    if wrong := taskfiles.problem(content, values):
-        raise ConfigurationError(f"{field}: {name} {wrong}.")
-    return content
-
-
-def _yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigurationError(f"{source} is not YAML: {error.problem}{line}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
-        raise ConfigurationError(f"{source} is not YAML: {type(error).__name__}.") from None
-
-
-_cache: dict[Path, tuple[list[float], Policy]] = {}
-
-
-def load(path: Path) -> Policy:
-    """Return the policy of a file; it is read again when the file, or a task file that it names, has changed.
-
-    A task whose file is broken has a `problem`.
-
-    Raises:
-        ConfigurationError: The file is missing or wrong.
-    """
-    try:
-        # What is broken may be mended in ways that leave no stamp: a right to read the file, say.
-        if path not in _cache or _cache[path][1].broken or _cache[path][0] != _stamps(path, _cache[path][1]):
-            policy = parse(path.read_text(encoding="utf-8"), path.parent, str(path), strict=False)
-            _cache[path] = _stamps(path, policy), policy
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The policy {path} cannot be read ({error}); see GROUNDSWELL_POLICY.") from error
-    return _cache[path][1]
-
-
-def _stamps(path: Path, policy: Policy) -> list[float]:
-    files = (path, *(path.parent / task.file for task in policy.tasks))
-    return [_stamp(file) for file in files]
-
-
-def _stamp(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return 0.0

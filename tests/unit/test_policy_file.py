@@ -14,6 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.adapters import policy_file
+from shared.adapters.policy_file import PolicyFile
 from shared.domain import policy as policies
 from shared.domain.errors import ConfigurationError
 from shared.domain.images import BaseImage
@@ -32,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def parse(document: Any, folder: Path) -> Policy:
-    return policies.parse(yaml.safe_dump(document), folder, "rebuilds.yaml")
+    return policy_file.parse(yaml.safe_dump(document), folder, "rebuilds.yaml")
 
 
 def refusal(document: Any, folder: Path) -> str:
@@ -42,7 +44,7 @@ def refusal(document: Any, folder: Path) -> str:
 
 
 def test_policy_that_ships_with_the_app_is_valid() -> None:
-    policy = policies.load(ROOT / "policy" / "rebuilds.yaml")
+    policy = PolicyFile(ROOT / "policy" / "rebuilds.yaml").load()
 
     assert [task.name for task in policy.tasks] == ["helloworldtask", "smoketask"]
 
@@ -99,7 +101,7 @@ def test_tags_that_azure_would_refuse_are_refused_by_name(tags: Any, words: str,
 
 
 def test_policy_that_ships_keeps_teams_and_the_smoke_test_apart() -> None:
-    policy = policies.load(ROOT / "policy" / "rebuilds.yaml")
+    policy = PolicyFile(ROOT / "policy" / "rebuilds.yaml").load()
     team, smoke = policy.tasks
 
     for tag, selected in (("enabled", team), ("smoke", smoke)):
@@ -361,7 +363,7 @@ def test_credential_in_the_policy_is_refused_and_not_repeated(path: str, value: 
 )
 def test_credential_in_a_line_that_is_no_yaml_is_not_repeated(text: str, folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not YAML") as refused:
-        policies.parse(text % SECRET, folder)
+        policy_file.parse(text % SECRET, folder)
 
     assert SECRET not in "".join(traceback.format_exception(refused.value))
 
@@ -421,7 +423,7 @@ def test_task_file_that_is_no_task_is_refused(content: bytes, problem: str, fold
 @pytest.mark.parametrize("text", ["tasks: [", "a: b: c", "\x00", "a: 2026-13-45", "a: 0b_", "[" * 3000, "!!python/x 1"])
 def test_text_that_is_no_yaml_is_refused(text: str, folder: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^rebuilds\.yaml is not YAML"):
-        policies.parse(text, folder, "rebuilds.yaml")
+        policy_file.parse(text, folder, "rebuilds.yaml")
 
 
 @pytest.mark.parametrize("document", [None, [], ["tasks"], "tasks", 7])
@@ -432,7 +434,7 @@ def test_policy_that_is_no_mapping_is_refused(document: Any, folder: Path) -> No
 @given(st.text())
 def test_any_other_text_is_refused_in_our_words(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^policy"):
-        policies.parse(text, ROOT / "policy")
+        policy_file.parse(text, ROOT / "policy")
 
 
 def write(path: Path, text: str, at: float) -> None:
@@ -442,57 +444,61 @@ def write(path: Path, text: str, at: float) -> None:
 
 def test_policy_is_read_again_when_it_or_a_task_file_changes(folder: Path) -> None:
     path = folder / "rebuilds.yaml"
+    file = PolicyFile(path)
     write(path, yaml.safe_dump(policy_document()), at=1000)
-    first = policies.load(path)
-    assert policies.load(path) is first
+    first = file.load()
+    assert file.load() is first
 
     write(path, yaml.safe_dump(policy_document(task_document(timeout=600))), at=2000)
-    assert policies.load(path).tasks[0].timeout == 600
+    assert file.load().tasks[0].timeout == 600
 
     write(folder / "task.yaml", TASK_FILE.replace("-t ", "--no-cache -t "), at=3000)
-    assert "--no-cache" in policies.load(path).tasks[0].content
+    assert "--no-cache" in file.load().tasks[0].content
 
 
 def test_policy_may_leave_a_task_file_behind(folder: Path) -> None:
     path = folder / "rebuilds.yaml"
+    file = PolicyFile(path)
     write(path, yaml.safe_dump(policy_document()), at=1000)
-    policies.load(path)
+    file.load()
 
     (folder / "task.yaml").rename(folder / "renamed.yaml")
     write(path, yaml.safe_dump(policy_document(task_document(file="renamed.yaml"))), at=2000)
 
-    assert policies.load(path).tasks[0].file == "renamed.yaml"
+    assert file.load().tasks[0].file == "renamed.yaml"
 
 
 def test_policy_that_breaks_is_loud_until_it_is_mended(folder: Path) -> None:
     path = folder / "rebuilds.yaml"
+    file = PolicyFile(path)
     write(path, yaml.safe_dump(policy_document()), at=1000)
-    policies.load(path)
+    file.load()
 
     write(path, "tasks: []", at=2000)
     for _ in range(2):
         with pytest.raises(ConfigurationError, match=r"rebuilds\.yaml is wrong"):
-            policies.load(path)
+            file.load()
 
     write(path, yaml.safe_dump(policy_document()), at=3000)
-    assert policies.load(path).base_registry == "mybaseregistry"
+    assert file.load().base_registry == "mybaseregistry"
 
 
 def test_task_file_that_breaks_is_a_problem_of_its_task_until_it_is_mended(folder: Path) -> None:
     path = folder / "rebuilds.yaml"
+    file = PolicyFile(path)
     write(
         path, yaml.safe_dump(policy_document(task_document(), task_document(name="other", file="other.yaml"))), at=1000
     )
     for _ in range(2):
-        sound, broken = policies.load(path).tasks
+        sound, broken = file.load().tasks
         assert sound.problem == ""
         assert "tasks.1.file: 'other.yaml' cannot be read" in broken.problem
 
     write(folder / "other.yaml", TASK_FILE, at=2000)
-    assert [task.problem for task in policies.load(path).tasks] == ["", ""]
+    assert [task.problem for task in file.load().tasks] == ["", ""]
 
     write(folder / "other.yaml", "steps: []", at=3000)
-    assert [task.name for task in policies.load(path).broken] == ["other"]
+    assert [task.name for task in file.load().broken] == ["other"]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -502,4 +508,4 @@ def test_policy_that_cannot_be_read_names_the_setting(content: bytes | None, tmp
         path.write_bytes(content)
 
     with pytest.raises(ConfigurationError, match=r"rebuilds\.yaml cannot be read.*GROUNDSWELL_POLICY"):
-        policies.load(path)
+        PolicyFile(path).load()
