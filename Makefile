@@ -135,6 +135,10 @@ infra-snapshots: $(PYTHON_PACKAGES) ## Evaluate infra/ anew into infra/snapshots
 bicep-version:
 	@echo $(BICEP_VERSION)
 
+.PHONY: policy-schema
+policy-schema: $(PYTHON_PACKAGES) ## Write policy/rebuilds.schema.json anew, after a change of the policy's model
+	@$(STAGE) "schema of the policy" $(PY) -m dev.checks.policy_schema
+
 check-shell: $(PYTHON_PACKAGES)
 	@$(STAGE) "shell scripts" $(VENV)/bin/shellcheck .ci/run infra/hooks/*.sh dev/checks/find-python infra/smoke dev/checks/stage
 

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from shared.domain import images, selectors
 from shared.domain.echo import quoted, shown
@@ -89,22 +90,33 @@ def _tags(text: object) -> Pattern:
     return _pattern(text, any_repository=True)
 
 
+_Images = Annotated[InstanceOf[Pattern], BeforeValidator(_pattern, json_schema_input_type=str)]
+_ImagesOrTags = Annotated[InstanceOf[Pattern], BeforeValidator(_tags, json_schema_input_type=str)]
+
+
 class TaskPolicy(_Part):
     """One ACR task that selected team registries must have."""
 
     # https://learn.microsoft.com/rest/api/containerregistry/tasks/create
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{5,50}$")
-    file: str
-    rebuild_on: tuple[Annotated[InstanceOf[Pattern], BeforeValidator(_pattern)], ...] = Field(
-        alias="rebuildOn", min_length=1
+    file: str = Field(description="An ACR task file, below the policy's folder.")
+    rebuild_on: tuple[_Images, ...] = Field(
+        alias="rebuildOn",
+        min_length=1,
+        description="Base images, as repository:tag in the base registry; the tag may be a glob such as 15-*.",
     )
-    exclude: tuple[Annotated[InstanceOf[Pattern], BeforeValidator(_tags)], ...] = ()
+    exclude: tuple[_ImagesOrTags, ...] = Field(
+        default=(), description="What is left out of rebuildOn: repository:tag, or a tag of all its repositories."
+    )
     registries: Selector
-    values: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, str] = Field(
+        default_factory=dict,
+        description="Values of the task file. A team overrides one by an ARM tag base-image-rebuilds.<value>.",
+    )
     timeout: int = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
     platform: Platform = Platform()
-    content: str = Field(default="", exclude=True)
-    problem: str = Field(
+    content: SkipJsonSchema[str] = Field(default="", exclude=True)
+    problem: SkipJsonSchema[str] = Field(
         default="", exclude=True, description="What is wrong with its file; it waits until that is mended."
     )
 
@@ -176,6 +188,9 @@ class Policy(_Part):
         alias="baseRegistry",
         pattern=r"^((?i:/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/)"
         r")?[a-zA-Z0-9]{5,50}$",
+        description="The registry of base images, by its name or its ARM id.",
+        # What JSON Schema takes for a pattern (ECMA-262) has no (?i:).
+        json_schema_extra={"pattern": "(^|/)[a-zA-Z0-9]{5,50}$"},
     )
     identity: Identity
     tags: dict[str, str] = Field(default_factory=dict, description="On every resource that Groundswell creates.")
