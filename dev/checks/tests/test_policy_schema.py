@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from dev.checks import policy_schema
+from shared.adapters import policy_file
 from tests.builders import SUBSCRIPTION, policy_document, registry_id, replaced
 
 POLICY = policy_schema.TARGET.with_name("rebuilds.yaml")
+EXAMPLES = sorted((POLICY.parents[1] / "docs" / "examples").glob("*.yaml"))
 
 
 def complaints(*arguments: str | Path) -> str:
@@ -74,3 +76,13 @@ def test_what_the_app_takes_keeps_the_schema(path: str, value: Any, tmp_path: Pa
 )
 def test_what_the_app_refuses_breaks_the_schema(path: str, value: Any, tmp_path: Path) -> None:
     assert "rebuilds.yaml" in judged(replaced(policy_document(), path, value), tmp_path)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_is_a_policy_as_the_app_and_its_schema_have_it(example: Path) -> None:
+    policy_file.parse(example.read_text(encoding="utf-8"), example.parent, example.name)
+    assert complaints("--schemafile", policy_schema.TARGET, example) == ""
+
+
+def test_there_are_examples() -> None:
+    assert {example.stem for example in EXAMPLES} == {"one-identity", "own-identities"}
