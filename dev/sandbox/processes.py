@@ -74,23 +74,6 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def azurite(ports: Mapping[str, int]) -> list[str]:
-    """Return the command that runs Azurite, Microsoft's storage emulator, with everything in memory.
-
-    Raises:
-        CannotStart: It is not installed.
-    """
-    script = ROOT / "node_modules/azurite/dist/src/azurite.js"
-    if not script.exists():
-        script = Path(os.environ.get("AZURITE_JS") or script)
-    if not script.exists():
-        raise CannotStart("Azurite is not installed: run `make setup`.")
-    command = ["node", str(script), "--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    for service, port in ports.items():
-        command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
-    return command
-
-
 def listens(port: int) -> bool:
     """Tell whether something accepts connections on a port of this machine."""
     try:

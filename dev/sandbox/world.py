@@ -18,18 +18,16 @@ from typing import Any, TypeVar
 
 import yaml
 
+from dev import azurite
 from dev.sandbox import infra
 from dev.sandbox.cloud import SUBSCRIPTION, Cloud
-from dev.sandbox.processes import ROOT, Processes, azurite, free_ports, listens, python
+from dev.sandbox.processes import ROOT, CannotStart, Processes, free_ports, listens, python
 
 T = TypeVar("T")
 
 GRANT_DELAY = 2.0
 """Seconds that a role assignment takes to work here. In Azure it takes up to ten minutes."""
 
-ACCOUNT = "devstoreaccount1"
-# The emulator's published key: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 AZURITE = "azurite"
 LOCALAZURE = "localazure"
 HOST = "functions-host"
@@ -182,8 +180,11 @@ async def _start(ports: Ports, folder: Path, processes: Processes) -> tuple[dict
     blob, queue, table = free_ports(ports.blob, ports.queue, ports.table)
     # localazure finds free ports by itself, which nobody can take in between.
     proxy, control = (free_ports(port)[0] if port else 0 for port in (ports.proxy, ports.control))
-    # It writes a configuration file into its current folder even when the data are in memory.
-    processes.start(AZURITE, azurite({"blob": blob, "queue": queue, "table": table}), folder=folder)
+    try:
+        command = azurite.command({"blob": blob, "queue": queue, "table": table})
+    except azurite.NotInstalled as error:
+        raise CannotStart(str(error)) from error
+    processes.start(AZURITE, command, folder=folder)
     exports = folder / "azure.env"
     processes.start(LOCALAZURE, python("dev.localazure", "--env-file", str(exports), "--rbac-delay", str(GRANT_DELAY),
                                        "--proxy-port", str(proxy), "--control-port", str(control)))  # fmt: skip
@@ -194,12 +195,7 @@ async def _start(ports: Ports, folder: Path, processes: Processes) -> tuple[dict
         if time.monotonic() > deadline:
             raise Unexpected("Azurite and localazure to start", "no answer for 30 s")
         await asyncio.sleep(0.05)
-    storage = (
-        f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};"
-        f"BlobEndpoint=http://127.0.0.1:{blob}/{ACCOUNT};QueueEndpoint=http://127.0.0.1:{queue}/{ACCOUNT};"
-        f"TableEndpoint=http://127.0.0.1:{table}/{ACCOUNT};"
-    )
-    return read_exports(exports), storage
+    return read_exports(exports), azurite.connection_string(blob, queue, table)
 
 
 def read_exports(path: Path) -> dict[str, str]:

@@ -17,9 +17,9 @@ from typing import TypeVar
 
 import pytest
 
+from dev import azurite
 from dev.sandbox.cloud import OTHER, Cloud, registry_id
 from dev.sandbox.world import read_exports
-from dev.testing.azurite import azurite_script
 
 ROOT = Path(__file__).resolve().parents[3]
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Demo:
             path.mkdir(parents=True, exist_ok=True)
         self.environment = {
             **os.environ, "TMPDIR": str(self._folder), "XDG_RUNTIME_DIR": str(user),
-            "AZURITE_JS": str(azurite_script()),
+            "AZURITE_JS": str(azurite.script()),
         }  # fmt: skip
         with self._out.open("wb") as out:
             self._process = subprocess.Popen(

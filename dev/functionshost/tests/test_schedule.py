@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 from azure.storage.queue import AccountSasPermissions, ResourceTypes, Services, generate_account_sas
 
+from dev.azurite import ACCOUNT, ACCOUNT_KEY
 from dev.functionshost.schedule import ScheduleError, parse_schedule
 from dev.functionshost.tests.fixtures import azurite
-from dev.testing.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
+from dev.testing.azurite import Azurite
 from dev.testing.functions_host import FunctionsHost, eventually, write_app
 
 __all__ = ["azurite"]

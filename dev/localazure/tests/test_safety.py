@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from dev.azurite import command as azurite_of_the_demo
 from dev.localazure.azure import Azure
-from dev.sandbox.processes import azurite as azurite_of_the_demo
 from dev.sandbox.processes import free_ports
 from dev.testing.azure import AUTHORITY, SUBSCRIPTION, Client
 from dev.testing.azurite import Azurite
