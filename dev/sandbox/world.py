@@ -168,7 +168,14 @@ async def running(option: Option, ports: Ports | None = None) -> AsyncIterator[W
         _write_policy(folder / "policy", option)
         processes = Processes(folder)
         try:
-            environment, storage = await _start(ports, folder, processes)
+            try:
+                environment, storage = await _start(ports, folder, processes)
+            except Unexpected:
+                if ports == Ports():
+                    raise
+                # Another program may have taken a port after it was found free. Any other port will do.
+                await processes.stop()
+                environment, storage = await _start(Ports(), folder, processes)
             async with Cloud(environment, GRANT_DELAY) as cloud:
                 yield World(option, folder, processes, cloud, storage)
         finally:
@@ -186,6 +193,7 @@ async def _start(ports: Ports, folder: Path, processes: Processes) -> tuple[dict
         raise CannotStart(str(error)) from error
     processes.start(AZURITE, command, folder=folder)
     exports = folder / "azure.env"
+    exports.unlink(missing_ok=True)
     processes.start(LOCALAZURE, python("dev.localazure", "--env-file", str(exports), "--rbac-delay", str(GRANT_DELAY),
                                        "--proxy-port", str(proxy), "--control-port", str(control)))  # fmt: skip
     deadline = time.monotonic() + 30

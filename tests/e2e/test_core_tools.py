@@ -139,7 +139,7 @@ class Terminals:
 
 
 @pytest.fixture
-def terminals(tmp_path: Path) -> Terminals:
+def terminals(tmp_path: Path, usual_ports: None) -> Terminals:
     if not (ROOT / ".git").exists():
         pytest.skip("which files are the project's is known in a clone only")
     if busy := [port for port in PORTS if listens(port)]:

@@ -209,6 +209,7 @@ def test_demo_leaves_nothing_behind_when_it_is_stopped_by(number: signal.Signals
     assert demo.left_behind() == []
 
 
+@pytest.mark.usefixtures("usual_ports")
 def test_up_answers_its_commands_shows_what_happens_and_ends_at_ctrl_c(start: Callable[..., Demo]) -> None:
     demo = start("up", "--system-assigned")
     demo.prints("Ctrl-C ends everything")
@@ -233,6 +234,7 @@ def test_up_answers_its_commands_shows_what_happens_and_ends_at_ctrl_c(start: Ca
     assert demo.left_behind() == []
 
 
+@pytest.mark.usefixtures("usual_ports")
 def test_up_shows_the_runs_of_every_registry_and_a_pause(start: Callable[..., Demo]) -> None:
     demo = start("up")
     exports = demo.prints(r"Ctrl-C ends everything") and demo.prints(r"\n +\. (/\S+)\n")[1]
@@ -247,6 +249,7 @@ def test_up_shows_the_runs_of_every_registry_and_a_pause(start: Callable[..., De
     assert "✓ checked in Azure" in legend, "the legend is one line"
 
 
+@pytest.mark.usefixtures("usual_ports")
 def test_push_goes_to_the_world_that_is_meant_when_up_runs_twice(start: Callable[..., Demo]) -> None:
     worlds = []
     for _ in range(2):

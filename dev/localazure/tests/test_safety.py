@@ -275,6 +275,7 @@ async def test_azurite_listens_on_loopback_only(tmp_path: Path, whose: str) -> N
 
 
 @on_linux
+@pytest.mark.usefixtures("usual_ports")
 async def test_everything_that_make_up_starts_listens_on_loopback_only_and_ends_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "temporary"
     with started(folder, sys.executable, "-m", "dev.demo", "up") as process:
