@@ -264,8 +264,9 @@ def test_functions_host_listens_on_loopback_only(tmp_path: Path) -> None:
 async def test_azurite_listens_on_loopback_only(tmp_path: Path, whose: str) -> None:
     if whose == "tests":
         with Azurite() as azurite:
-            assert azurite._process
-            assert_loopback_only(azurite._process.pid, at_least=3)
+            storage, strict = azurite._processes
+            assert_loopback_only(storage.pid, at_least=3)
+            assert_loopback_only(strict.pid, at_least=2)
         return
     blob, queue, table = free_ports(0, 0, 0)
     command = azurite_of_the_demo({"blob": blob, "queue": queue, "table": table})
