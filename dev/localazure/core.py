@@ -12,6 +12,7 @@ from dev.localazure.identity import Identity
 from dev.localazure.journal import Journal
 from dev.localazure.proxy import Proxy
 from dev.localazure.rbac import OWNER, ROLE_ASSIGNMENT, Rbac
+from dev.localazure.replicas import Replicas
 from dev.localazure.restrictions import Restrictions
 from dev.localazure.state import DEFAULT_SUBSCRIPTION, SUBSCRIPTION, App, Resource, State, new_guid
 from dev.localazure.throttle import Throttle
@@ -44,6 +45,7 @@ class Core:
         self.identity = Identity(self.state, self.clock, self.tokens)
         self.throttle = Throttle(self.clock)
         self.restrictions = Restrictions()
+        self.replicas = Replicas(self.clock)
         self.authority = authority or Authority()
         self.front = Front(self.clock, self.journal, self.identity, self.authority)
         self.proxy = Proxy(0)

@@ -160,7 +160,14 @@ class Gateway:
             raise forbidden(principal, route.action, scope)
         self._check_group(request.method, scope)
         core.restrictions.check(request.method, scope, body)
+        reads = request.method in ("GET", "HEAD")
+        if reads:
+            core.replicas.check(scope, principal)
         answer = await route.handler(call)
+        if reads:
+            core.replicas.thin_out(answer.body, principal)
+        elif request.method == "PUT" and answer.status < 300 and not call.existed:
+            core.replicas.made(core.state.get(scope), principal)
         if route.raises_event and answer.status < 300:
             for announce in self.on_success:
                 announce(call, answer)

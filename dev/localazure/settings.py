@@ -13,7 +13,7 @@ from typing import Any
 
 from dev.localazure.core import Core
 
-SERVICES = ("rbac", "identity", "operations", "registries", "agent", "eventgrid")
+SERVICES = ("rbac", "identity", "replicas", "operations", "registries", "agent", "eventgrid")
 
 Settings = dict[str, dict[str, Any]]
 

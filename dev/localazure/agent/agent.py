@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -39,6 +39,7 @@ class Agent(Machine):
     Attributes:
         concurrency: How many runs of one registry work at the same time; others wait as `Queued`. Azure publishes no
             number.
+        list_lag: How long the list of runs omits a new run, which can be read by its id.
         forbidden: Subscriptions (ids in lower case) whose runs are refused with `TasksOperationsNotAllowed`.
     """
 
@@ -50,6 +51,7 @@ class Agent(Machine):
         self._freed = asyncio.Condition()
         self._canceled: set[str] = set()
         self.concurrency = 4
+        self.list_lag = timedelta(0)
         self.forbidden: set[str] = set()
         core.on_forget.append(self._forget)
         control.add_get("/control/contexts", self._get_contexts)
@@ -60,6 +62,11 @@ class Agent(Machine):
         task = asyncio.get_running_loop().create_task(self._serve(run), name=run.id)
         self._tasks[run.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+
+    def is_listed(self, run: Resource) -> bool:
+        """Tell whether the list of runs knows this one by now."""
+        created = datetime.fromisoformat(run.properties["createTime"])
+        return created + self.list_lag <= self.clock.now()
 
     async def cancel(self, run: Resource) -> None:
         """End a run as `Canceled`, wherever it is; one that has ended stays as it is."""

@@ -51,7 +51,7 @@ def register(gateway: Gateway, agent: Agent) -> None:
     route(
         "POST", f"{registry}/listBuildSourceUploadUrl", "listBuildSourceUploadUrl/action", partial(_upload_url, agent)
     )
-    route("GET", f"{registry}/runs", "runs/read", _list, registry)
+    route("GET", f"{registry}/runs", "runs/read", partial(_list, agent), registry)
     route("GET", run, "runs/read", _get)
     route("PATCH", run, "runs/write", _patch)
     route("POST", f"{run}/cancel", "runs/cancel/action", partial(_cancel, agent))
@@ -180,11 +180,12 @@ async def _upload_url(agent: Agent, call: Call) -> Answer:
     return Answer(200, {"relativePath": relative, "uploadUrl": link})
 
 
-async def _list(call: Call) -> Answer:
-    """List runs, newest first; `$top` limits how many there are altogether."""
+async def _list(agent: Agent, call: Call) -> Answer:
+    """List runs, newest first, but for those that the list does not know yet; `$top` limits how many there are."""
     registry = call.resource("/".join(call.scope.split("/")[:9]))
     keep = matcher(call.query.get("$filter", ""))
-    runs = [run for run in call.core.state.of_type(RUN, registry.id) if keep(run.properties)][::-1]
+    known = [run for run in call.core.state.of_type(RUN, registry.id) if agent.is_listed(run)]
+    runs = [run for run in known if keep(run.properties)][::-1]
     if top := call.query.get("$top"):
         if not re.fullmatch(r"[1-9]\d*", top):
             raise ArmError(400, "InvalidQueryParameter", f"The value '{top}' of $top is not a positive integer.")
