@@ -18,6 +18,7 @@ from dev.localazure.arm import (
     moves,
     operations,
     registries,
+    replications,
     runs,
     tags,
     tasks,
@@ -68,6 +69,7 @@ class Azure(Core):
         tags.register(self.arm)
         tasks.register(self.arm)
         self.registries = RegistryService(self, self.events)
+        replications.register(self.arm, self.registries)
         importing.register(self.arm, self.operations, self.registries)
         self.blobs = Blobs(self)
         self.agent = Agent(self, self.registries, self.blobs, self.control.app.router)

@@ -100,11 +100,16 @@ class Repository:
 
 @dataclass
 class RegistryContent:
-    """The data plane of one registry, found by its login server."""
+    """The data plane of one registry, found by its login server.
+
+    Attributes:
+        replicas: Further regions that it is copied to, by the replications' names.
+    """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     next_run: int = 1
+    replicas: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

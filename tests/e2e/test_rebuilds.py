@@ -52,7 +52,8 @@ async def test_only_registries_that_opted_in_are_rebuilt(company: Company) -> No
 async def test_pushing_the_same_content_again_builds_nothing_and_new_content_builds_once_more(company: Company) -> None:
     await company.world.create_registry(TEAM, tags=OPTED_IN)
     await company.ready()
-    company.world.azure.registries.replicas = ["westeurope", "japaneast"]
+    for region in ("westeurope", "japaneast"):
+        await company.world.arm("PUT", f"{registry_id(BASE)}/replications/{region}", {"location": region})
     await company.world.push("one")
     await company.runs_ended(1)
     await company.world.push("one")

@@ -47,9 +47,9 @@ class Docker:
         digests: Digest in its registry of each reference that was pulled or pushed.
     """
 
-    def __init__(self, machine: Machine, logins: Mapping[str, Login], out: Callable[[str], None]) -> None:
-        """Start without images; `out` takes lines of output."""
-        self._machine, self._out = machine, out
+    def __init__(self, machine: Machine, region: str, logins: Mapping[str, Login], out: Callable[[str], None]) -> None:
+        """Start in a region without images; `out` takes lines of output."""
+        self._machine, self._region, self._out = machine, region, out
         self.logins = {host.lower(): login for host, login in logins.items()}
         self.images: dict[str, Image] = {}
         self.digests: dict[str, str] = {}
@@ -104,7 +104,7 @@ class Docker:
         if refusal := self._refusal(host, registry, name.repository, "pull"):
             raise RunFailed(f'Head "https://{host}/v2/{name.repository}/manifests/{name.reference}": {refusal}')
         try:
-            return self._machine.registries.load(registry, name.repository, name.reference)
+            return self._machine.registries.load(registry, name.repository, name.reference, self._region)
         except RegistryError as error:
             raise RunFailed(f"manifest for {name.text} not found: manifest unknown: {error.message}") from error
 

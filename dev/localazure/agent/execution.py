@@ -53,7 +53,7 @@ class Execution:
         self._home = f"acb_vol_{new_guid()}"
         self._source = Context()
         self._spent = 0.0
-        self._docker = Docker(machine, {}, log.raw)
+        self._docker = Docker(machine, registry.location, {}, log.raw)
         self.outputs: list[dict[str, str]] = []
         self.dependencies: list[Dependency] = []
 
@@ -186,7 +186,7 @@ class Execution:
                     f'daemon: Get "https://{host}/v2/": {login.refused}\n: exit status 1'
                 )
             say(f"Successfully logged into {host}")
-        self._docker = Docker(self._machine, logins, self._log.raw)
+        self._docker = Docker(self._machine, self._registry.location, logins, self._log.raw)
 
     async def _step(self, step: Step, aliases: dict[str, str]) -> StepRecord:
         say, record, started = self._log.say, StepRecord(step.id), self._machine.clock.now()

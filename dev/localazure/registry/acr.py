@@ -50,11 +50,11 @@ class Metadata:
         if item is None:
             if deletes:
                 raise RegistryError(405, "UNSUPPORTED", "The operation is unsupported.")
-            return self._list_tags(request, head, repository) if kind == "tags" else self._list_manifests(
+            return self._list_tags(request, registry, head) if kind == "tags" else self._list_manifests(
                 request, registry, head, repository
             )  # fmt: skip
         if kind == "tags":
-            return self._tag(head, repository, item, deletes=deletes)
+            return self._tag(registry, head, repository, item, deletes=deletes)
         manifest = repository.manifests.get(item)
         if manifest is None:
             raise manifest_unknown(item)
@@ -81,8 +81,10 @@ class Metadata:
             self._registries.delete_manifest(registry, name, digest, user_agent=request.headers.get("User-Agent", ""))
         return json_response({"manifestsDeleted": manifests, "tagsDeleted": tags}, 202)
 
-    def _tag(self, head: dict[str, Any], repository: Repository, name: str, *, deletes: bool) -> web.Response:
-        tag = repository.tags.get(name)
+    def _tag(
+        self, registry: Resource, head: dict[str, Any], repository: Repository, name: str, *, deletes: bool
+    ) -> web.Response:
+        tag = (repository.tags if deletes else self._registries.tags(registry, head["imageName"])).get(name)
         if tag is None:
             raise RegistryError(404, "TAG_UNKNOWN", "the specified tag does not exist", {"name": name})
         if deletes:
@@ -90,9 +92,10 @@ class Metadata:
             return web.Response(status=202)
         return json_response({**head, "tag": _tag_view(tag)})
 
-    def _list_tags(self, request: web.Request, head: dict[str, Any], repository: Repository) -> web.Response:
+    def _list_tags(self, request: web.Request, registry: Resource, head: dict[str, Any]) -> web.Response:
         digest = request.query.get("digest")
-        tags = {t.name: t for t in repository.tags.values() if digest in (None, t.digest)}
+        found = self._registries.tags(registry, head["imageName"])
+        tags = {name: tag for name, tag in found.items() if digest in (None, tag.digest)}
         names = _ordered(request, {name: tag.updated for name, tag in tags.items()})
         shown, link = page(request, names)
         return json_response({**head, "tags": [_tag_view(tags[name]) for name in shown]}, headers=link)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from dev.localazure.clock import iso
 from dev.localazure.conditions import REPOSITORY_NAME
 from dev.localazure.core import Core
@@ -11,6 +13,7 @@ from dev.localazure.registry import events
 from dev.localazure.registry.errors import RegistryError, manifest_unknown, name_unknown
 from dev.localazure.registry.images import Image
 from dev.localazure.registry.manifests import INDEXES, MAX_MANIFEST_BYTES, digest_of, is_digest, is_tag, parse
+from dev.localazure.registry.moves import Moves
 from dev.localazure.state import Manifest, Principal, RegistryContent, Repository, Resource, Tag
 
 REGISTRY = "Microsoft.ContainerRegistry/registries"
@@ -41,18 +44,29 @@ class Registries:
     """The content of all registries.
 
     Attributes:
-        replicas: Further regions; each push raises one more event for each, as geo-replication does.
+        tag_lag: How long all reads by a tag and of tags show what a tag was before it was pushed, though its event
+            has been raised.
+        replica_lag: How long runs in a region with a replica pull what a tag was before.
     """
 
     def __init__(self, core: Core, published: Events) -> None:
         """Keep the content in the state; pushes and deletions are published."""
         self.core, self._published = core, published
-        self.replicas: list[str] = []
+        self.tag_lag, self.replica_lag = timedelta(0), timedelta(0)
+        self._moves = Moves()
         # Blobs that were uploaded or mounted but that no manifest of the repository refers to yet.
         self._uploaded: dict[tuple[str, str], set[str]] = {}
         # Where a host name was found last, so that not every request searches all resources.
         self._found: dict[str, str] = {}
         core.on_forget.append(self._forget)
+
+    def reset(self) -> None:
+        """Forget what tags were before."""
+        self._moves.reset()
+
+    def regions(self, registry: Resource) -> list[str]:
+        """Return where a registry's content is, its home first; a push raises an event for each."""
+        return [registry.location, *self.content(registry).replicas.values()]
 
     def find(self, login_server: str) -> Resource | None:
         """Return the ARM resource of the registry with this login server (or regional endpoint), in any casing."""
@@ -81,6 +95,16 @@ class Registries:
             raise name_unknown(name)
         return found
 
+    def tags(self, registry: Resource, name: str, region: str = "") -> dict[str, Tag]:
+        """Return the tags of a repository as they are read in a region (by default the registry's own).
+
+        Raises:
+            RegistryError: 404 `NAME_UNKNOWN`.
+        """
+        replica = region in self.regions(registry)[1:]
+        lag = max(self.tag_lag, self.replica_lag) if replica else self.tag_lag
+        return self._moves.tags(registry.id, name, self.repository(registry, name), self.core.clock.now() - lag)
+
     def may(self, principal: Principal, registry: Resource, repository: str, action: str) -> bool:
         """Tell whether a principal may do something in a repository, by the registry's role assignment mode.
 
@@ -100,12 +124,12 @@ class Registries:
             for suffix in actions
         )
 
-    def get_manifest(self, registry: Resource, repository: str, reference: str) -> Manifest | None:
-        """Return a manifest by tag or digest, or None."""
+    def get_manifest(self, registry: Resource, repository: str, reference: str, region: str = "") -> Manifest | None:
+        """Return a manifest by tag or digest as it is read in a region (by default the registry's own), or None."""
         found = self.content(registry).repositories.get(repository)
         if found is None:
             return None
-        tag = found.tags.get(reference)
+        tag = None if is_digest(reference) else self.tags(registry, repository, region).get(reference)
         return found.manifests.get(tag.digest if tag else reference)
 
     def put_manifest(
@@ -157,9 +181,10 @@ class Registries:
         manifest = target.manifests.setdefault(digest, Manifest(digest, references.media_type, body, now))
         if tag is not None:
             known = target.tags.get(tag)
+            self._moves.moved(registry.id, repository, tag, known, moment, max(self.tag_lag, self.replica_lag))
             target.tags[tag] = Tag(tag, digest, known.created if known else now, now)
         request = {"host": host or registry.properties["loginServer"], "method": method, "useragent": user_agent}
-        locations = (registry.location, *self.replicas) if raises_event else ()
+        locations = self.regions(registry) if raises_event else ()
         for event in events.image_pushed(repository, tag, manifest, now=moment, request=request, locations=locations):
             self._published.publish(registry.id, event)
         return manifest
@@ -182,13 +207,13 @@ class Registries:
             raises_event=raises_event,
         )  # fmt: skip
 
-    def load(self, registry: Resource, repository: str, reference: str) -> Image:
-        """Return a stored image with its blobs (and, for an index, its children).
+    def load(self, registry: Resource, repository: str, reference: str, region: str = "") -> Image:
+        """Return a stored image with its blobs (and, for an index, its children), as it is read in a region.
 
         Raises:
             RegistryError: 404 `MANIFEST_UNKNOWN`.
         """
-        manifest = self.get_manifest(registry, repository, reference)
+        manifest = self.get_manifest(registry, repository, reference, region)
         if manifest is None:
             raise manifest_unknown(reference)
         references, blobs = parse(manifest.body, manifest.media_type), self.content(registry).blobs

@@ -132,7 +132,7 @@ class Distribution:
 
     def _tags(self, request: web.Request, registry: Resource, name: str) -> web.Response:
         self._enter(request, registry, "tag/list", repository_scope(name, "pull"))
-        tags, link = page(request, sorted(self._registries.repository(registry, name).tags))
+        tags, link = page(request, sorted(self._registries.tags(registry, name)))
         return json_response({"name": name, "tags": tags}, headers=link)
 
     def _referrers(self, request: web.Request, registry: Resource, name: str, digest: str) -> web.Response:

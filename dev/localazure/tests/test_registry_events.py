@@ -50,8 +50,10 @@ async def test_pushing_the_same_digest_again_raises_again(azure: Azure, client: 
     assert first["data"]["target"] == second["data"]["target"]
 
 
-async def test_each_replica_raises_an_event_of_its_own(azure: Azure, client: RegistryClient) -> None:
-    azure.registries.replicas = ["eastus", "westeurope"]
+async def test_each_replica_raises_an_event_of_its_own(
+    azure: Azure, registry: Resource, client: RegistryClient
+) -> None:
+    azure.registries.content(registry).replicas = {"east": "eastus", "europe": "westeurope"}
     await client.push("app", "v1", IMAGE)
     assert [e["data"]["location"] for e in raised(azure)] == ["westus", "eastus", "westeurope"]
     assert len({e["id"] for e in raised(azure)}) == 3
