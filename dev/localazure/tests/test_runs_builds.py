@@ -125,6 +125,66 @@ async def test_dependencies_name_runtime_and_buildtime_images(builds: Builds) ->
     assert '    tag: "1.25"' in ended.lines
 
 
+def lies_beneath(image: Image, known: dict[str, Image]) -> str:
+    """Tell which image this one was built on: the one whose layers and history it continues for longest."""
+    own, matching = image.config, dict[str, int]()
+    for name, base in known.items():
+        layers, history = base.config["rootfs"]["diff_ids"], base.config["history"]
+        if own["rootfs"]["diff_ids"][: len(layers)] == layers and own["history"][: len(history)] == history:
+            matching[name] = len(history)
+    return max(matching, key=matching.__getitem__)
+
+
+@pytest.fixture
+def bases(builds: Builds) -> dict[str, Image]:
+    """A base image, one that adds a layer to it, one that has but another ENV; the tag is on the second."""
+    first = build_image({"a": b"1"}, history=["COPY a /", "ENV A=1"], config={"Env": ["A=1"]}, docker=True)
+    layer = build_image({"b": b"2"}, base=first, history=["COPY b /"], created="2026-01-01T00:00:00Z")
+    other = build_image(base=first, config={"Env": ["A=2"]}, history=["ENV A=2"], created="2026-01-01T00:00:00Z")
+    known = {"first": first, "layer": layer, "other": other}
+    builds.registry("mybaseregistry").properties["anonymousPullEnabled"] = True
+    for name, image in known.items():
+        builds.push_base(image, name)
+    builds.push_base(layer)
+    return known
+
+
+@pytest.mark.parametrize("expected", ["first", "layer", "other"])
+@pytest.mark.parametrize("how", ["by tag", "by digest", "by both", "by argument"])
+async def test_image_continues_the_layers_and_the_history_of_the_image_that_from_names(
+    builds: Builds, bases: dict[str, Image], expected: str, how: str
+) -> None:
+    digest = bases[expected].digest
+    wanted = {"by tag": f":{expected}", "by digest": f"@{digest}", "by both": f":15-alpine@{digest}"}
+    image = await builds.built(
+        f"ARG BASE\nFROM {BASE}/baseimages/node{wanted.get(how, '$BASE')}\nENV OWN=1\nCOPY c /c\nRUN make\nCMD run\n",
+        {"c": "3"},
+        arguments=[{"name": "BASE", "value": f":{expected}"}],
+    )
+    assert lies_beneath(image, bases) == expected
+    base, own = bases[expected].config, image.config
+    assert len(own["rootfs"]["diff_ids"]) == len(base["rootfs"]["diff_ids"]) + 1
+    steps = own["history"][len(base["history"]) :]
+    assert [(step["created_by"].rpartition(") ")[2], step.get("empty_layer", False)) for step in steps] == [
+        ("ENV OWN=1", True), ("COPY c /c", False), ("/bin/sh -c make", True), ("CMD run", True),
+    ]  # fmt: skip
+
+
+async def test_image_of_several_stages_continues_what_its_last_stage_is_based_on(
+    builds: Builds, bases: dict[str, Image]
+) -> None:
+    image = await builds.built(
+        f"FROM {BASE}/baseimages/node:layer AS build\nCOPY c /c\n"
+        f"FROM {BASE}/baseimages/node:other AS base\nENV OWN=1\n"
+        "FROM base\nCOPY --from=build /c /c\n",
+        {"c": "3"},
+    )
+    assert lies_beneath(image, bases) == "other"
+    assert [step["created_by"].rpartition(") ")[2] for step in image.config["history"][3:]] == [
+        "ENV OWN=1", "COPY --from=build /c /c",
+    ]  # fmt: skip
+
+
 async def test_target_ends_the_build_at_its_stage(builds: Builds) -> None:
     image = await builds.built("FROM scratch AS one\nENV A=1\nFROM missing.azurecr.io/x AS two\n", target="one")
     assert image.config["config"]["Env"] == ["A=1"]
