@@ -121,6 +121,7 @@ class Metadata:
         if references.config:
             config = self._registries.get_blob(registry, references.config) or b"{}"
             view |= _platform(config)
+            view["configMediaType"] = json.loads(manifest.body)["config"]["mediaType"]
         view["mediaType"] = manifest.media_type
         tags = sorted(t.name for t in repository.tags.values() if t.digest == manifest.digest)
         if tags:

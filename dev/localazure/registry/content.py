@@ -168,7 +168,8 @@ class Registries:
         target = content.repositories.get(repository, Repository())
         for missing in (d for d in references.blobs if d not in content.blobs):
             raise RegistryError(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", {"Digest": missing})
-        for missing in (d for d in references.manifests if d not in target.manifests):
+        # An index may list blobs too, as a build cache does.
+        for missing in (d for d in references.manifests if d not in target.manifests and d not in content.blobs):
             raise RegistryError(400, "MANIFEST_BLOB_UNKNOWN", "manifest unknown to registry", {"Digest": missing})
         tag = None if is_digest(reference) else reference
         if tag is None and reference != digest:

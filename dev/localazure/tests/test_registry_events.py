@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import pytest
 
 from dev.localazure.azure import Azure
 from dev.localazure.registry.client import RegistryClient
-from dev.localazure.registry.images import build_image, build_index
-from dev.localazure.registry.manifests import OCI_MANIFEST
+from dev.localazure.registry.images import Image, build_image, build_index
+from dev.localazure.registry.manifests import OCI_INDEX, OCI_MANIFEST, digest_of
 from dev.localazure.state import Resource
 
 IMAGE = build_image({"a": b"1"})
@@ -78,3 +81,40 @@ async def test_untagging_raises_nothing(azure: Azure, client: RegistryClient) ->
     await client.push("app", "v1", IMAGE)
     await client.request("DELETE", "/acr/v1/app/_tags/v1")
     assert raised(azure, "ImageDeleted") == []
+
+
+CACHE, EMPTY = "application/vnd.buildkit.cacheconfig.v0", "application/vnd.oci.empty.v1+json"
+
+
+def helper(media_type: str, config_type: str, **more: Any) -> Image:
+    """Return what is pushed beside images: one configuration of another type, in a manifest or an index."""
+    blob = b"{}"
+    described = {"mediaType": config_type, "digest": digest_of(blob), "size": len(blob)}
+    content = {"manifests": [described]} if media_type == OCI_INDEX else {"config": described, "layers": [described]}
+    document = {"schemaVersion": 2, "mediaType": media_type, **content, **more}
+    return Image(json.dumps(document).encode(), media_type, {digest_of(blob): blob})
+
+
+@pytest.mark.parametrize(("media_type", "config_type", "attached"), [
+    (OCI_MANIFEST, CACHE, False), (OCI_INDEX, CACHE, False), (OCI_MANIFEST, EMPTY, True),
+    (OCI_MANIFEST, "application/vnd.cncf.helm.config.v1+json", False),
+])  # fmt: skip
+async def test_what_is_no_image_raises_image_pushed_too_with_the_type_of_its_manifest(
+    azure: Azure, client: RegistryClient, media_type: str, config_type: str, attached: bool
+) -> None:
+    await client.push("app", "v1", IMAGE)
+    subject = {"mediaType": IMAGE.media_type, "digest": IMAGE.digest, "size": len(IMAGE.manifest)}
+    more = {"artifactType": "application/vnd.example.sbom", "subject": subject} if attached else {}
+    pushed = helper(media_type, config_type, **more)
+    await client.push("app", "v1-extra", pushed)
+    assert raised(azure)[-1]["data"]["target"] == {
+        "mediaType": media_type, "size": len(pushed.manifest), "digest": pushed.digest,
+        "length": len(pushed.manifest), "repository": "app", "tag": "v1-extra",
+    }  # fmt: skip
+    read = await client.request("GET", "/v2/app/manifests/v1-extra")
+    assert (read.headers["Content-Type"], read.body) == (media_type, pushed.manifest)
+    shown = json.loads((await client.request("GET", f"/acr/v1/app/_manifests/{pushed.digest}")).body)["manifest"]
+    assert shown["mediaType"] == media_type
+    assert shown.get("configMediaType") == (config_type if media_type == OCI_MANIFEST else None)
+    referrers = json.loads((await client.request("GET", f"/v2/app/referrers/{IMAGE.digest}")).body)["manifests"]
+    assert [one["artifactType"] for one in referrers] == (["application/vnd.example.sbom"] if attached else [])

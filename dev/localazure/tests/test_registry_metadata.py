@@ -8,6 +8,7 @@ from typing import Any
 from dev.localazure.azure import Azure
 from dev.localazure.registry.client import RegistryClient
 from dev.localazure.registry.images import build_image, build_index
+from dev.localazure.registry.manifests import OCI_MANIFEST
 
 IMAGE = build_image({"a": b"1"})
 UNLOCKED = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listEnabled": True}
@@ -51,6 +52,7 @@ async def test_manifests_show_platform_size_tags_and_references(client: Registry
     child = (await get(client, f"app/_manifests/{index.children[1].digest}"))["manifest"]
     assert (child["architecture"], child["os"], child["changeableAttributes"]) == ("arm64", "linux", UNLOCKED)
     assert child["imageSize"] == sum(len(blob) for blob in index.children[1].blobs.values())
+    assert (child["mediaType"], child["configMediaType"]) == (OCI_MANIFEST, "application/vnd.oci.image.config.v1+json")
     assert "tags" not in child
 
 
