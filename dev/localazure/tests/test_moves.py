@@ -7,6 +7,7 @@ import aiohttp
 from dev.localazure import roles
 from dev.localazure.azure import Azure
 from dev.testing.azure import SUBSCRIPTION, Client, Reply
+from dev.testing.functions_host import eventually
 
 GROUP, TARGET = f"{SUBSCRIPTION}/resourceGroups/old", f"{SUBSCRIPTION}/resourceGroups/new"
 REGISTRY = "providers/Microsoft.ContainerRegistry/registries/myregistry"
@@ -42,6 +43,28 @@ async def test_registry_moves_with_its_children_and_stays_the_same_registry(owne
     assert (await owner.arm("GET", f"{TARGET}/{REGISTRY}")).body["properties"] == before
     task = await owner.arm("GET", f"{TARGET}/{REGISTRY}/tasks/mytask", api_version="2025-03-01-preview")
     assert task.body["id"] == f"{TARGET}/{REGISTRY}/tasks/mytask"
+
+
+async def test_registry_that_moves_to_another_subscription_keeps_its_tasks_principal_and_grants(
+    azure: Azure, owner: Client
+) -> None:
+    other = azure.create_subscription("00000000-0000-4000-8000-000000000002", "Another").id
+    await create(owner)
+    body = {**TASK, "identity": {"type": "SystemAssigned"}}
+    task = await owner.arm("PUT", f"{GROUP}/{REGISTRY}/tasks/mytask", body, api_version="2025-03-01-preview")
+    principal = task.body["identity"]["principalId"]
+    azure.grant(principal, roles.READER, GROUP)
+    await owner.arm("PUT", f"{other}/resourceGroups/new", {"location": "eastus"}, api_version="2024-11-01")
+    assert (await move(owner, target=f"{other}/resourceGroups/new")).status == 202
+    moved = f"{other}/resourceGroups/new/{REGISTRY}"
+    await eventually(lambda: azure.state.get(moved), 10)
+    lists = [f"{place}/providers/Microsoft.ContainerRegistry/registries" for place in (SUBSCRIPTION, other)]
+    assert [[r["id"] for r in (await owner.arm("GET", path)).body["value"]] for path in lists] == [[], [moved]]
+    shown = await owner.arm("GET", f"{moved}/tasks/mytask", api_version="2025-03-01-preview")
+    assert shown.body["identity"]["principalId"] == principal
+    assert azure.rbac.allows(principal, "Microsoft.ContainerRegistry/registries/read", GROUP)
+    assert (await owner.arm("DELETE", moved)).status == 200
+    assert principal not in azure.state.principals
 
 
 async def test_what_cannot_be_moved_is_refused(owner: Client) -> None:

@@ -87,3 +87,27 @@ async def test_catalog_links_to_its_next_page(client: RegistryClient) -> None:
     answer = await client.request("GET", "/acr/v1/_catalog?n=2")
     assert json.loads(answer.body) == {"repositories": ["library/alpine", "library/busybox"]}
     assert answer.headers["Link"] == '</acr/v1/_catalog?last=library%2Fbusybox&n=2&orderby=>; rel="next"'
+
+
+async def test_push_of_the_same_content_moves_the_time_of_its_tag_alone(azure: Azure, client: RegistryClient) -> None:
+    for tag in ("v1", "other"):
+        await client.push("app", tag, IMAGE)
+    before = {t["name"]: t for t in (await get(client, "app/_tags"))["tags"]}
+    azure.clock.advance(60)
+    await client.push("app", "v1", IMAGE)
+    after = {t["name"]: t for t in (await get(client, "app/_tags"))["tags"]}
+    assert after["other"] == before["other"]
+    assert after["v1"].pop("lastUpdateTime") > before["v1"].pop("lastUpdateTime")
+    assert after["v1"] == before["v1"]
+
+
+async def test_newest_tags_come_first_over_all_pages(azure: Azure, client: RegistryClient) -> None:
+    for number in range(25):
+        await client.push("app", f"b{number * 7 % 25}", IMAGE)
+        azure.clock.advance(1)
+    shown, path = list[str](), "/acr/v1/app/_tags?orderby=timedesc&n=10"
+    while path:
+        answer = await client.request("GET", path)
+        shown += [tag["name"] for tag in json.loads(answer.body)["tags"]]
+        path = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+    assert shown == [f"b{number * 7 % 25}" for number in reversed(range(25))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dev.localazure import roles
 from dev.localazure.azure import Azure
-from dev.testing.azure import Client
+from dev.testing.azure import SUBSCRIPTION, Client
 
 OTHER = "00000000-0000-4000-8000-000000000002"
 GROUP = f"/subscriptions/{OTHER}/resourceGroups/team"
@@ -47,6 +48,23 @@ async def test_deleted_subscription_is_not_found_by_anybody(azure: Azure, owner:
     for client in (owner, nobody):
         reply = await client.arm("GET", registry)
         assert (reply.status, reply.body["error"]["code"]) == (404, "SubscriptionNotFound")
+
+
+async def test_subscription_that_an_app_may_read_no_longer_is_forbidden_and_not_listed(
+    azure: Azure, owner: Client, registry: str
+) -> None:
+    app = azure.identity.create_app("app")
+    assert app.system_assigned
+    azure.grant(app.system_assigned, roles.READER, SUBSCRIPTION)
+    grant = azure.grant(app.system_assigned, roles.READER, f"/subscriptions/{OTHER}")
+    reader = Client(azure, app, owner._session)
+    assert (await reader.arm("GET", registry)).status == 200
+    assert (await owner.arm("DELETE", grant.id, api_version="2022-04-01")).status == 200
+    for path in (registry, f"/subscriptions/{OTHER}/providers/Microsoft.ContainerRegistry/registries"):
+        reply = await reader.arm("GET", path)
+        assert (reply.status, reply.body["error"]["code"]) == (403, "AuthorizationFailed")
+    seen = await reader.arm("GET", "/subscriptions", api_version="2022-12-01")
+    assert [item["displayName"] for item in seen.body["value"]] == ["Local subscription"]
 
 
 async def test_subscription_that_does_not_exist_cannot_be_deleted(owner: Client) -> None:
