@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -58,7 +59,7 @@ class Operation:
     url: str
     entity: dict[str, Any]
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, str] | None:
         """The partition key and the row key, if it names an entity."""
         if match := _KEYS.search(unquote(urlsplit(self.url).path)):
