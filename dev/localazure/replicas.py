@@ -1,7 +1,8 @@
-"""Resource Manager's replicas: who did not make a resource may not see it for a while, though its event was raised.
+"""What Resource Manager shows late of a new resource, though its event was raised.
 
 A write is copied to other regions in its own time, and only the session that wrote is sure to read it
-(https://github.com/hashicorp/terraform-provider-azurerm/issues/18268).
+(https://github.com/hashicorp/terraform-provider-azurerm/issues/18268). Lists are behind even that
+(https://github.com/Azure/azure-rest-api-specs/issues/28600).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ class Replicas:
 
         Attributes:
             lag: How long a new resource is missing in the reads and lists of all but its maker.
+            list_lag: How long it is missing in everybody's lists.
         """
         self._clock = clock
-        self.lag = timedelta(0)
+        self.lag, self.list_lag = timedelta(0), timedelta(0)
         self._young: dict[str, tuple[datetime, Principal]] = {}
 
     def reset(self) -> None:
@@ -38,8 +40,10 @@ class Replicas:
 
     def made(self, resource: Resource | None, maker: Principal) -> None:
         """Note that a resource was made just now. Groups, and what has no location, are seen at once."""
-        if self.lag and resource and resource.location and "/providers/" in resource.id:
-            self._young[resource.id.lower()] = (self._clock.now(), maker)
+        now, longest = self._clock.now(), max(self.lag, self.list_lag)
+        self._young = {key: young for key, young in self._young.items() if young[0] + longest > now}
+        if longest and resource and resource.location and "/providers/" in resource.id:
+            self._young[resource.id.lower()] = (now, maker)
 
     def check(self, scope: str, reader: Principal) -> None:
         """Let a read pass, unless it is about a resource that the reader does not see yet.
@@ -54,11 +58,13 @@ class Replicas:
 
     def thin_out(self, body: Any, reader: Principal) -> None:
         """Leave out of a list what the reader does not see yet."""
-        unseen = self._unseen(reader)
-        if unseen and isinstance(body, dict) and isinstance(body.get("value"), list):
-            body["value"] = [item for item in body["value"] if str(item.get("id", "")).lower() not in unseen]
+        unlisted = self._unseen(reader) | self._younger_than(self.list_lag)
+        if unlisted and isinstance(body, dict) and isinstance(body.get("value"), list):
+            body["value"] = [item for item in body["value"] if str(item.get("id", "")).lower() not in unlisted]
 
     def _unseen(self, reader: Principal) -> set[str]:
-        seen_before = self._clock.now() - self.lag
-        self._young = {key: made for key, made in self._young.items() if made[0] > seen_before}
-        return {key for key, (_, maker) in self._young.items() if maker.object_id != reader.object_id}
+        return {key for key in self._younger_than(self.lag) if self._young[key][1].object_id != reader.object_id}
+
+    def _younger_than(self, lag: timedelta) -> set[str]:
+        now = self._clock.now()
+        return {key for key, (made, _) in self._young.items() if made + lag > now}

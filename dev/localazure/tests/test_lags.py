@@ -61,6 +61,17 @@ async def test_new_registry_is_seen_by_others_when_the_replicas_have_it(
         assert await listed(reader, path) == ["older", "younger"]
 
 
+async def test_lists_know_a_new_registry_later_than_reads(azure: Azure, owner: Client, reader: Client) -> None:
+    await lag(owner, "replicas", "list_lag", 900)
+    await owner.arm("PUT", f"{REGISTRIES}/younger", BODY)
+    for client in (owner, reader):
+        assert (await client.arm("GET", f"{REGISTRIES}/younger")).status == 200
+        assert await listed(client, REGISTRIES) == []
+    azure.clock.advance(901)
+    for client in (owner, reader):
+        assert await listed(client, REGISTRIES) == ["younger"]
+
+
 async def test_change_of_a_registry_is_seen_at_once(owner: Client, reader: Client) -> None:
     await owner.arm("PUT", f"{REGISTRIES}/older", BODY)
     await lag(owner, "replicas", "lag", 30)
