@@ -21,8 +21,9 @@ from rich.text import Text
 from dev.demo import words
 from dev.demo.story import REGISTRY_PATH, Story
 from dev.demo.watch import APP
+from dev.ports import free_ports, listens
 from dev.sandbox.cloud import BASE, BASE_IMAGE, GROUP, TASK, TEAM, Cloud, Refused
-from dev.sandbox.processes import ROOT, CannotStart, free_ports, listens
+from dev.sandbox.processes import ROOT, CannotStart
 from dev.sandbox.world import GRANT_DELAY, HOST, LOCALAZURE, Ports, Unexpected, World
 
 # The host's is that of `func start`, the storage's are Azurite's own.

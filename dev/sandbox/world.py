@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import yaml
 
 from dev import azurite
+from dev.ports import free_ports, listens
 from dev.sandbox import infra
 from dev.sandbox.cloud import SUBSCRIPTION, Cloud
-from dev.sandbox.processes import ROOT, CannotStart, Processes, free_ports, listens, python
+from dev.sandbox.processes import ROOT, CannotStart, Processes, python
 
 T = TypeVar("T")
 

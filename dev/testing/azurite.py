@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dev import azurite
+from dev.ports import free_ports, listens
 from dev.testing.strictstorage import COUNTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ class Azurite:
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._directory: tempfile.TemporaryDirectory[str] | None = None
-        self.blob_port, self.queue_port, self.table_port, *self._behind = _free_ports(5)
+        self.blob_port, self.queue_port, self.table_port, *self._behind = free_ports(0, 0, 0, 0, 0)
 
     @property
     def connection_string(self) -> str:
@@ -85,25 +85,10 @@ class Azurite:
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         for port in (self.blob_port, self.queue_port, self.table_port, *self._behind):
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    for process in self._processes:
-                        if process.poll() is not None:
-                            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}") from None
-                    if time.monotonic() > deadline:
-                        raise RuntimeError("Azurite did not start in time") from None
-                    time.sleep(0.05)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [item.getsockname()[1] for item in sockets]
-    finally:
-        for item in sockets:
-            item.close()
+            while not listens(port):
+                for process in self._processes:
+                    if process.poll() is not None:
+                        raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+                if time.monotonic() > deadline:
+                    raise RuntimeError("Azurite did not start in time")
+                time.sleep(0.05)

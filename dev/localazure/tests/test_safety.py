@@ -20,7 +20,7 @@ import pytest
 
 from dev.azurite import command as azurite_of_the_demo
 from dev.localazure.azure import Azure
-from dev.sandbox.processes import free_ports
+from dev.ports import free_ports
 from dev.testing.azure import AUTHORITY, SUBSCRIPTION, Client
 from dev.testing.azurite import Azurite
 from dev.testing.functions_host import FunctionsHost, eventually, write_app

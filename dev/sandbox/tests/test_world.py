@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dev.sandbox.processes import free_ports
+from dev.ports import free_ports
 from dev.sandbox.world import Option, Ports, running
 
 
