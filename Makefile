@@ -123,8 +123,9 @@ check-requirements: $(PYTHON_PACKAGES)
 
 # What infra/ makes, against the code, the documents and what Azure takes; and whether the compiler still says so, where
 # there is one. No subscription is needed.
+INFRA_TESTS := $(patsubst %,tests/infra/test_%.py,resources rights app_settings event_subscriptions alerts)
 check-infra: $(PYTHON_PACKAGES)
-	@$(STAGE) "infra" $(PY) -m pytest tests/infra/test_infra.py --quiet --no-cov -p no:cacheprovider
+	@$(STAGE) "infra" $(PY) -m pytest $(INFRA_TESTS) --quiet --no-cov -p no:cacheprovider
 	@if command -v bicep >/dev/null; then $(STAGE) "infra, as the Bicep compiler sees it" $(PY) -m dev.checks.snapshots validate; \
 	    else $(PY) -m dev.checks.snapshots validate; fi
 

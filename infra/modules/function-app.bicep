@@ -78,7 +78,7 @@ module site 'br/public:avm/res/web/site:0.24.0' = {
         alwaysReady: alwaysReadyInstances == 0 ? [] : [{ name: 'function:base_image_pushed', instanceCount: alwaysReadyInstances }]
       }
     }
-    // Flex Consumption refuses what only other plans have, such as ftpsState: tests/infra/test_infra.py lists it.
+    // Flex Consumption refuses what only other plans have, such as ftpsState: tests/infra/test_resources.py lists it.
     siteConfig: {
       appSettings: concat(literalSettings, computedSettings)
       http20Enabled: true

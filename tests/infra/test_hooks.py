@@ -1,100 +1,25 @@
-"""The hooks of the deployment, run as azd runs them, with an `az` that follows a script."""
+"""The hooks that follow a deployment or precede its end, run as azd runs them."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import stat
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-HOOKS = Path(__file__).resolve().parents[2] / "infra" / "hooks"
-TEAM = "11111111-1111-1111-1111-111111111111"
-PLATFORM = "22222222-2222-2222-2222-222222222222"
-BASE = f"/subscriptions/{PLATFORM}/resourceGroups/base/providers/Microsoft.ContainerRegistry/registries/myBaseRegistry"
-APP = f"/subscriptions/{PLATFORM}/resourceGroups/rg-prod/providers/Microsoft.Web/sites/func-abc"
-TOPIC = f"/subscriptions/{TEAM}/resourceGroups/shared/providers/Microsoft.EventGrid/systemTopics/theirs"
-# Outputs of main.bicep, as azd keeps them.
-DEPLOYED = {
-    "AZURE_ENV_NAME": "prod",
-    "AZURE_FUNCTION_APP_ID": APP,
-    "AZURE_ACTION_GROUP_ID": f"{APP.partition('/Microsoft.Web')[0]}/Microsoft.Insights/actionGroups/ag-abc",
-    "AZURE_STORAGE_ACCOUNT_ID": f"{APP.partition('/Microsoft.Web')[0]}/Microsoft.Storage/storageAccounts/stabc",
-    "APP_PRINCIPAL_ID": "33333333-3333-3333-3333-333333333333",
-    "DEPLOYED_LOCATION": "westeurope",
-    "DEPLOYED_BASE_REGISTRY_ID": BASE,
-    "DEPLOYED_TEAM_SUBSCRIPTION_IDS": TEAM,
-    "DEPLOYED_GRANT_PUSH": "false",
-}
-WITHOUT_AZD = {
-    name.replace("DEPLOYED_LOCATION", "AZURE_LOCATION").removeprefix("DEPLOYED_"): value
-    for name, value in DEPLOYED.items()
-}
-READY = {"functionapp function list": "func-abc/base_image_pushed\nfunc-abc/team_registry_changed", "resource list": "",
-         "deployment sub": ""}  # fmt: skip
-POLICY = "baseRegistry: {base}\nidentity:\n  type: UserAssigned\n  name: fleet\n  resourceGroup: fleet # shared\n"
-FUNCTIONS = "func-abc/base_image_pushed\nfunc-abc/team_registry_changed\nfunc-abc/run_followed"
-
-
-class Act(str):
-    """An answer that is a command, not a text."""
-
-
-class Azure:
-    """An `az` on the path: it answers what the first matching pattern says and notes how it was called."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._calls = folder / "calls"
-        self.answers: dict[str, str | int] = {"account show": PLATFORM}
-        self.line_end = "\n"
-        self.program("python3", f'exec "{sys.executable}" "$@"')
-
-    def program(self, name: str, script: str) -> None:
-        """Put another program on the path."""
-        path = self._folder / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-    def run(self, hook: str | Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a hook; it finds no answer for anything that was not scripted, as from an Azure that refuses."""
-        script = [f"echo \"$*\" | tr '\\n' ' ' >> {self._calls}", f"echo >> {self._calls}",
-                  # What Git Bash would make of an argument that begins with a slash.
-                  'case "$*" in *" /subscriptions/"*) [ "${MSYS_NO_PATHCONV:-}" = 1 ] || exit 1 ;; esac',
-                  'case "$*" in']  # fmt: skip
-        for number, (pattern, answer) in enumerate(self.answers.items()):
-            text = f"{answer}\n".replace("\n", self.line_end) if answer != "" else ""
-            (self._folder / f"answer-{number}").write_bytes(text.encode())
-            act = f"exit {answer}" if isinstance(answer, int) else f"cat {self._folder}/answer-{number}"
-            act = answer if isinstance(answer, Act) else act
-            script.append(f"  *'{pattern}'*) {act} ;;")
-        script += ["  *) exit 1 ;;", "esac"]
-        self.program("az", "\n".join(script))
-        waits = {"WAIT_SECONDS": "0", "POLL_SECONDS": "0", "RETRY_SECONDS": "0"}
-        path = f"{self._folder}{os.pathsep}/usr/bin{os.pathsep}/bin"
-        return subprocess.run(
-            ["sh", str(HOOKS / hook)],
-            env={"PATH": path, **waits, **environ},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    def calls(self, text: str) -> list[str]:
-        """Return the calls that hold a text."""
-        return [line for line in self._calls.read_text().splitlines() if text in line]
-
-
-@pytest.fixture
-def azure(tmp_path: Path) -> Azure:
-    """Return an Azure where nothing exists yet but what is asked first."""
-    return Azure(tmp_path)
-
+from tests.infra.scripted_az import (
+    APP,
+    BASE,
+    DEPLOYED,
+    FUNCTIONS,
+    PLATFORM,
+    READY,
+    TEAM,
+    TOPIC,
+    WITHOUT_AZD,
+    Act,
+    Azure,
+)
 
 # -- postdeploy --------------------------------------------------------------------------------------------------------
 
@@ -258,181 +183,6 @@ def test_rights_are_deployed_with_the_answer_on_push_rights(azure: Azure) -> Non
     assert f"--subscription {PLATFORM}" in deployment
     assert f"principalId={DEPLOYED['APP_PRINCIPAL_ID']}" in deployment
     assert "grantPush=false" in deployment
-
-
-# -- preprovision ------------------------------------------------------------------------------------------------------
-
-
-def _sound(azure: Azure, tmp_path: Path, base: str = BASE, policy: str = POLICY) -> dict[str, str]:
-    """Script an Azure in which nothing is wrong; return the environment."""
-    azure.answers |= {"provider show": "Registered", "resource show": BASE, "group exists": "true", "permissions": "1"}
-    path = tmp_path / "rebuilds.yaml"
-    path.write_text(policy.format(base=base))
-    return {"BASE_REGISTRY_ID": BASE, "TEAM_SUBSCRIPTION_IDS": TEAM, "GROUNDSWELL_POLICY": str(path)}
-
-
-def asked_providers(azure: Azure) -> set[tuple[str, str]]:
-    """Return which providers were looked at, with the subscription."""
-    calls = [call.split() for call in azure.calls("provider show")]
-    return {(call[call.index("--namespace") + 1], call[call.index("--subscription") + 1]) for call in calls}
-
-
-FLOW = "baseRegistry: {base}\nidentity: {{type: UserAssigned, name: fleet, resourceGroup: fleet}}\n"
-QUOTED = '"baseRegistry": "{base}" # ours\n"identity":\n    "type": "UserAssigned"\n    "resourceGroup": \'fleet\'\n'
-
-
-@pytest.mark.parametrize("policy", [POLICY, FLOW, QUOTED], ids=["block", "flow", "quoted"])
-def test_preflight_passes_where_nothing_is_wrong(azure: Azure, tmp_path: Path, policy: str) -> None:
-    outcome = azure.run("preprovision.sh", _sound(azure, tmp_path, policy=policy))
-    assert outcome.returncode == 0, outcome.stderr
-    assert "the policy names it" in outcome.stdout
-    assert "the resource group of the fleet's identity exists" in outcome.stdout
-
-
-def test_preflight_changes_nothing(azure: Azure, tmp_path: Path) -> None:
-    azure.run("preprovision.sh", _sound(azure, tmp_path))
-    assert not [
-        call for call in azure.calls("") if re.search(r"\b(create|delete|update|register|set|put|patch)\b", call)
-    ]
-
-
-@pytest.mark.parametrize("policy", [POLICY, FLOW, QUOTED], ids=["block", "flow", "quoted"])
-def test_preflight_refuses_another_base_registry_than_the_policy_s(azure: Azure, tmp_path: Path, policy: str) -> None:
-    outcome = azure.run("preprovision.sh", _sound(azure, tmp_path, "otherregistry", policy))
-    assert outcome.returncode == 1
-    assert "the policy says baseRegistry: otherregistry" in outcome.stderr
-
-
-def test_preflight_says_what_it_did_not_check_where_no_python_reads_yaml(azure: Azure, tmp_path: Path) -> None:
-    environ = _sound(azure, tmp_path, "otherregistry")
-    project = tmp_path / "project" / "infra"
-    shutil.copytree(HOOKS, project / "hooks")  # without the environment of this project
-    for name in ("python3", "python"):
-        azure.program(name, "exit 1")
-    outcome = azure.run(project / "hooks" / "preprovision.sh", environ)
-    assert outcome.returncode == 0, outcome.stderr
-    assert "the policy was not read" in outcome.stdout
-    assert not azure.calls("group exists")
-
-
-@pytest.mark.parametrize("policy", ["a: [", "- list", "baseRegistry: x\n", ""])
-def test_preflight_names_a_policy_that_cannot_be_read(azure: Azure, tmp_path: Path, policy: str) -> None:
-    outcome = azure.run("preprovision.sh", _sound(azure, tmp_path, policy=policy))
-    assert outcome.returncode == 1
-    assert "the policy cannot be read" in outcome.stderr
-
-
-def test_preflight_wants_an_arm_id_for_a_base_registry_outside_the_team_subscriptions(
-    azure: Azure, tmp_path: Path
-) -> None:
-    environ = _sound(azure, tmp_path, base="mybaseregistry")
-    outcome = azure.run("preprovision.sh", environ)
-    assert outcome.returncode == 1
-    assert f"write its ARM id in policy/rebuilds.yaml: baseRegistry: {BASE}" in outcome.stderr
-    beside = {**environ, "TEAM_SUBSCRIPTION_IDS": f"{TEAM}, {PLATFORM.upper()}"}
-    assert azure.run("preprovision.sh", beside).returncode == 0
-
-
-@pytest.mark.parametrize(("name", "value", "problem"), [
-    ("TEAM_SUBSCRIPTION_IDS", f"{TEAM},", "TEAM_SUBSCRIPTION_IDS has an empty entry"),
-    ("TEAM_SUBSCRIPTION_IDS", f"{TEAM},,{PLATFORM}", "TEAM_SUBSCRIPTION_IDS has an empty entry"),
-    ("TEAM_SUBSCRIPTION_IDS", f" , {TEAM}", "TEAM_SUBSCRIPTION_IDS has an empty entry"),
-    ("TEAM_SUBSCRIPTION_IDS", ",", "TEAM_SUBSCRIPTION_IDS has an empty entry"),
-    ("TEAM_SUBSCRIPTION_IDS", f"{TEAM},{PLATFORM}, {TEAM}", "TEAM_SUBSCRIPTION_IDS names a subscription twice"),
-    ("TEAM_SUBSCRIPTION_IDS", f"{TEAM[:-1]}a,{TEAM[:-1]}A", "TEAM_SUBSCRIPTION_IDS names a subscription twice"),
-    ("TEAM_SUBSCRIPTION_IDS", "my subscription", "is no id of a subscription"),
-    ("TEAM_SUBSCRIPTION_IDS", f"/subscriptions/{TEAM}", "is no id of a subscription"),
-    ("TEAM_SUBSCRIPTION_IDS", f"{TEAM};{PLATFORM}", "is no id of a subscription"),
-    ("BASE_REGISTRY_ID", "mybaseregistry", "is no ARM id of a registry"),
-    ("BASE_REGISTRY_ID", f"{BASE}/", "is no ARM id of a registry"),
-    ("BASE_REGISTRY_ID", BASE.replace("registries", "registry"), "is no ARM id of a registry"),
-    ("AZURE_ENV_NAME", "x" * 41, "is longer than 40 characters"),
-])  # fmt: skip
-def test_preflight_refuses_an_answer_that_azure_would_misread(
-    azure: Azure, tmp_path: Path, name: str, value: str, problem: str
-) -> None:
-    outcome = azure.run("preprovision.sh", {**_sound(azure, tmp_path), name: value})
-    assert outcome.returncode == 1
-    assert problem in outcome.stderr
-
-
-def test_preflight_says_which_rights_and_providers_are_missing(azure: Azure, tmp_path: Path) -> None:
-    environ = _sound(azure, tmp_path)
-    azure.answers["permissions"] = "0"
-    azure.answers["provider show"] = "NotRegistered"
-    outcome = azure.run("preprovision.sh", environ)
-    assert outcome.returncode == 1
-    assert "you may not assign roles on the base registry" in outcome.stderr
-    assert f"az provider register --subscription {TEAM} --namespace Microsoft.EventGrid" in outcome.stderr
-
-
-@pytest.mark.parametrize("private", ["true", "false"])
-def test_preflight_asks_for_the_network_s_providers_only_with_private_networking(
-    azure: Azure, tmp_path: Path, private: str
-) -> None:
-    azure.run("preprovision.sh", {**_sound(azure, tmp_path), "PRIVATE_NETWORKING": private})
-    network = {name for name, _ in asked_providers(azure)} & {"Microsoft.App", "Microsoft.Network"}
-    assert network == ({"Microsoft.App", "Microsoft.Network"} if private == "true" else set())
-
-
-@pytest.mark.parametrize(
-    ("policy", "asked"), [(POLICY, True), ("baseRegistry: {base}\nidentity: {{type: SystemAssigned}}", False)]
-)
-def test_preflight_asks_for_managed_identities_where_one_is_made(
-    azure: Azure, tmp_path: Path, policy: str, asked: bool
-) -> None:
-    app = "33333333-3333-3333-3333-333333333333"
-    outcome = azure.run("preprovision.sh", {**_sound(azure, tmp_path, policy=policy), "AZURE_SUBSCRIPTION_ID": app})
-    assert outcome.returncode == 0, outcome.stderr
-    identities = {where for name, where in asked_providers(azure) if name == "Microsoft.ManagedIdentity"}
-    assert identities == ({app, PLATFORM} if asked else {app})
-
-
-def test_preflight_asks_for_a_provider_once_where_app_and_base_registry_share_a_subscription(
-    azure: Azure, tmp_path: Path
-) -> None:
-    azure.run("preprovision.sh", {**_sound(azure, tmp_path), "AZURE_SUBSCRIPTION_ID": PLATFORM})
-    calls = azure.calls("provider show")
-    assert len(calls) == len(set(calls))
-
-
-def test_preflight_wants_the_resource_group_of_the_fleet_s_identity(azure: Azure, tmp_path: Path) -> None:
-    environ = _sound(azure, tmp_path)
-    azure.answers["group exists"] = "false"
-    outcome = azure.run("preprovision.sh", environ)
-    assert outcome.returncode == 1
-    assert (
-        f"the resource group fleet of the fleet's identity does not exist in subscription {PLATFORM}" in outcome.stderr
-    )
-
-
-def test_preflight_reads_the_answers_that_azd_asked_for_itself(azure: Azure, tmp_path: Path) -> None:
-    environ = {**_sound(azure, tmp_path), "BASE_REGISTRY_ID": "", "TEAM_SUBSCRIPTION_IDS": ""}
-    azure.program(
-        "azd",
-        f"""case $4 in
-        *baseRegistryId) echo '"{BASE}"' ;;
-        *teamSubscriptionIds) echo '"{TEAM},"' ;;
-        *) echo "ERROR: no value at path '$4'" >&2; exit 1 ;; esac""",
-    )
-    outcome = azure.run("preprovision.sh", environ)
-    assert outcome.returncode == 1
-    assert "TEAM_SUBSCRIPTION_IDS has an empty entry" in outcome.stderr
-    assert "cannot be asked of azd" not in outcome.stderr
-
-
-def test_preflight_says_when_azd_is_too_old_to_tell_its_answers(azure: Azure, tmp_path: Path) -> None:
-    azure.program("azd", "echo 'ERROR: unknown flag' >&2; exit 1")
-    outcome = azure.run("preprovision.sh", {**_sound(azure, tmp_path), "BASE_REGISTRY_ID": ""})
-    assert outcome.returncode == 0, outcome.stderr
-    assert "the answer for baseRegistryId cannot be asked of azd (1.23.4 or newer can)" in outcome.stderr
-
-
-def test_preflight_without_login_says_so(azure: Azure) -> None:
-    azure.answers = {}
-    outcome = azure.run("preprovision.sh", {})
-    assert outcome.returncode == 1
-    assert "→ az login" in outcome.stderr
 
 
 # -- predown -----------------------------------------------------------------------------------------------------------
