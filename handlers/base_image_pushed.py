@@ -11,8 +11,7 @@ blueprint = func.Blueprint()
 @blueprint.queue_output(arg_name="request", queue_name="fan-outs", connection="AzureWebJobsStorage")
 async def base_image_pushed(event: func.EventGridEvent, request: func.Out[str]) -> None:
     """Ask for a rebuild of whatever builds on the pushed image."""
-    from shared import services
-    from shared.flows import fanout
+    from shared.app import current
 
-    if message := fanout.base_image_pushed(services.current(), envelope(event)):
+    if message := current().fan_outs.base_image_pushed(envelope(event)):
         request.set(message)

@@ -8,7 +8,6 @@ blueprint = func.Blueprint()
 @blueprint.queue_trigger(arg_name="message", queue_name="fan-outs", connection="AzureWebJobsStorage")
 async def fan_out_requested(message: func.QueueMessage) -> None:
     """Queue a rebuild for each affected registry, a page at a time."""
-    from shared import services
-    from shared.flows import work
+    from shared.app import current
 
-    await work.fan_out_requested(services.current(), message.get_body())
+    await current().work.fan_out_requested(message.get_body())

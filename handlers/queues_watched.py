@@ -8,7 +8,6 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
 async def queues_watched(timer: func.TimerRequest) -> None:
     """Tell how many messages each queue holds, and how long ago the last push was."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    await operations.watch(services.current())
+    await current().watch.look()

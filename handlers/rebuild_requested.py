@@ -8,7 +8,6 @@ blueprint = func.Blueprint()
 @blueprint.queue_trigger(arg_name="message", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
 async def rebuild_requested(message: func.QueueMessage) -> None:
     """Handle a rebuild request."""
-    from shared import services
-    from shared.flows import work
+    from shared.app import current
 
-    await work.rebuild_requested(services.current(), message.get_body())
+    await current().work.rebuild_requested(message.get_body())

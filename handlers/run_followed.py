@@ -8,7 +8,6 @@ blueprint = func.Blueprint()
 @blueprint.queue_trigger(arg_name="message", queue_name="run-checks", connection="AzureWebJobsStorage")
 async def run_followed(message: func.QueueMessage) -> None:
     """Look at a run."""
-    from shared import services
-    from shared.flows import work
+    from shared.app import current
 
-    await work.run_check(services.current(), message.get_body())
+    await current().work.run_check(message.get_body())

@@ -85,11 +85,9 @@ def _check_body(request: func.HttpRequest) -> None:
 @_answer
 async def start_run(request: func.HttpRequest) -> func.HttpResponse:
     """Rebuild one registry now."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    started = await operations.start_run(
-        services.current(),
+    started = await current().starts.start_run(
         request.route_params["registry"],
         request.get_body(),
         request.headers.get("Idempotency-Key", ""),
@@ -104,12 +102,11 @@ async def start_run(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def start_fleet(request: func.HttpRequest, rebuilds: func.Out[str]) -> func.HttpResponse:
     """Rebuild every registry that the policy selects; name the parts of the fleet that fail."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    message, count = await operations.start_fleet(services.current(), request.get_body())
+    message, count = await current().starts.start_fleet(request.get_body())
     rebuilds.set(message)
-    problems = operations.problems(services.current())
+    problems = current().views.problems()
     return _json({"queued": count} | ({"problems": problems} if problems else {}), 202)
 
 
@@ -117,10 +114,9 @@ async def start_fleet(request: func.HttpRequest, rebuilds: func.Out[str]) -> fun
 @_answer
 async def replay(request: func.HttpRequest) -> func.HttpResponse:
     """Put messages that were set aside back into their queues."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    return _json(await operations.replay(services.current(), request.get_body()), 202)
+    return _json(await current().replay.replay(request.get_body()), 202)
 
 
 @blueprint.route(
@@ -129,10 +125,9 @@ async def replay(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_registry(request: func.HttpRequest) -> func.HttpResponse:
     """Show a registry's conditions."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    return _json(await operations.show_registry(services.current(), request.route_params["registry"]))
+    return _json(await current().views.registry(request.route_params["registry"]))
 
 
 @blueprint.route(
@@ -144,10 +139,9 @@ async def show_registry(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_run(request: func.HttpRequest) -> func.HttpResponse:
     """Show a run."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    run = await operations.show_run(services.current(), request.route_params["registry"], request.route_params["runId"])
+    run = await current().views.run(request.route_params["registry"], request.route_params["runId"])
     return _json(
         {
             "runId": run.id,
@@ -170,8 +164,7 @@ async def show_run(request: func.HttpRequest) -> func.HttpResponse:
 @_answer
 async def show_log(request: func.HttpRequest) -> func.HttpResponse:
     """Show the log of a run so far."""
-    from shared import services
-    from shared.flows import operations
+    from shared.app import current
 
-    text = await operations.run_log(services.current(), request.route_params["registry"], request.route_params["runId"])
+    text = await current().views.run_log(request.route_params["registry"], request.route_params["runId"])
     return func.HttpResponse(text, mimetype="text/plain", charset="utf-8")

@@ -14,8 +14,7 @@ blueprint = func.Blueprint()
 @blueprint.queue_output(arg_name="requests", queue_name="rebuild-requests", connection="AzureWebJobsStorage")
 async def team_registry_changed(event: func.EventGridEvent, requests: func.Out[List[str]]) -> None:
     """Queue the onboarding of a registry that the policy selects."""
-    from shared import services
-    from shared.flows import fanout
+    from shared.app import current
 
-    if messages := await fanout.team_registry_changed(services.current(), envelope(event)):
+    if messages := await current().fan_outs.team_registry_changed(envelope(event)):
         requests.set(messages)

@@ -50,11 +50,11 @@ class HandOffThrottling(AsyncRetryPolicy[Any, Any]):
 
 
 class Clients:
-    """Makes and keeps SDK clients. `close` closes what was made."""
+    """Makes and keeps SDK clients. `close` closes what was made or given."""
 
-    def __init__(self, settings: Settings, pacer: Pacer) -> None:
+    def __init__(self, settings: Settings, pacer: Pacer, *, queues: QueueServiceClient | None = None) -> None:
         self._settings, self._pacer = settings, pacer
-        self._made: dict[tuple[str, str], Any] = {}
+        self._made: dict[tuple[str, str], Any] = {("queues", ""): queues} if queues else {}
 
     def _once(self, kind: str, key: str, make: Callable[[], _Client]) -> _Client:
         if (kind, key) not in self._made:

@@ -17,10 +17,10 @@ from shared.adapters.arm import Arm
 from shared.adapters.azure_errors import NONSENSE
 from shared.adapters.cache import Cache
 from shared.domain.desired import UserIdentity
-from shared.domain.errors import GroundswellError, PermanentError, all_of
+from shared.domain.errors import ConfigurationError, GroundswellError, PermanentError, TemporaryError, all_of
 from shared.domain.grants import Assignments
 from shared.domain.moments import moment
-from shared.domain.policy import SPEC_TAG
+from shared.domain.policy import SPEC_TAG, Policy
 from shared.domain.registries import Registry, RegistryId
 from shared.logs import Log
 from shared.together import both
@@ -187,6 +187,32 @@ class Fleet:
             # It may be there all the same.
             raise all_of(f"{wanted!r} is not among the registries that could be read.", found.unread)
         return None, True
+
+    async def base(self, policy: Policy) -> Registry:
+        """Return the base registry that a policy names.
+
+        Raises:
+            ConfigurationError: The app cannot see such a registry.
+        """
+        base = await self.find(policy.base_registry)
+        if base is None:
+            raise ConfigurationError(
+                f"The base registry {policy.base_registry!r} does not exist in the subscriptions that Groundswell "
+                "watches, or the app may not read it: see baseRegistry in the policy, GROUNDSWELL_SUBSCRIPTIONS, and "
+                "the roles in infra/app-roles.json."
+            )
+        return base
+
+    async def base_or_why_not(self, policy: Policy) -> tuple[Registry | None, GroundswellError | None]:
+        """Return the base registry, or why it cannot be read: much can be done and shown without it.
+
+        Raises:
+            ConfigurationError: There is no such registry.
+        """
+        try:
+            return await self.base(policy), None
+        except (PermanentError, TemporaryError) as error:
+            return None, error
 
     async def find_now(self, name: str) -> Registry | None:
         """Return the registry with this name as it is at this moment, with its tags; one read if the list is known.

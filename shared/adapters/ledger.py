@@ -29,7 +29,7 @@ import re
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
@@ -42,6 +42,7 @@ from shared.domain import images
 from shared.domain.echo import shown
 from shared.domain.errors import InvalidInput, TemporaryError
 from shared.domain.images import BaseImage
+from shared.domain.targets import Verified
 from shared.logs import Log
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient
 
 log = Log("ledger")
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 _Change = tuple[Any, ...]
 """One operation of a transaction, as the SDK takes it."""
@@ -100,6 +103,27 @@ class Busy:
     """Somebody else is at it until `until`."""
 
     until: datetime
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run on record.
+
+    Attributes:
+        cause: Why it was asked for.
+        image: The base image that it was started with, or "".
+        scheduled: When it was; None if the record does not tell.
+        status: How it ended, in ACR's word, or `Scheduled`.
+        reason: Why it failed, or "".
+    """
+
+    id: str
+    task: str
+    cause: str
+    image: str
+    scheduled: datetime | None
+    status: str
+    reason: str
 
 
 class Ledger:
@@ -242,6 +266,15 @@ class Ledger:
                 async for row in table.query_entities(query, parameters=parameters, select="RowKey")
             }
 
+    async def runs(self, registry: str) -> list[RunRecord]:
+        """Return the runs of a registry that are on record, the oldest first."""
+        query = "PartitionKey eq @registry and RowKey ge 'run|' and RowKey lt 'run}'"
+        with self._doing("read the runs of a registry"):
+            table = await self._table()
+            found = table.query_entities(query, parameters={"registry": registry.lower()})
+            runs = [_run_record(row) async for row in found]
+        return sorted(runs, key=lambda run: run.scheduled or _NEVER)
+
     async def request(self, registry: str, request: RebuildRequest, outcome: str, reason: str, at: datetime) -> None:
         """Record a request and what became of it (the newest outcome stays)."""
         row = {
@@ -311,15 +344,17 @@ class Ledger:
                 if await self._change(_put(row, known)) is not None:
                     return True
 
-    async def verified(self, registry: str, task: str) -> tuple[str, str]:
-        """Return (fingerprint, last change) under which a task's credential was seen to be right, or ("", "")."""
+    async def verified(self, registry: str, task: str) -> Verified | None:
+        """Return as of when a task's credential was last seen to be right, or None if it was not."""
         with self._doing("read what is known of a task"):
             row = _sound(await self._get(registry, f"task|{task}"))
-        return (str(row["fingerprint"]), str(row["lastModifiedAt"])) if row else ("", "")
+        return Verified(str(row["fingerprint"]), str(row["lastModifiedAt"])) if row else None
 
-    async def set_verified(self, registry: str, task: str, fingerprint: str, last_modified: str) -> None:
+    async def set_verified(self, registry: str, task: str, verified: Verified) -> None:
         """Record that a task's credential is right as of the task's last change."""
-        row = {**_key(registry, f"task|{task}"), "fingerprint": fingerprint, "lastModifiedAt": last_modified}
+        row = {
+            **_key(registry, f"task|{task}"), "fingerprint": verified.fingerprint, "lastModifiedAt": verified.modified,
+        }  # fmt: skip
         with self._doing("record what is known of a task"):
             await (await self._table()).upsert_entity(row, mode="replace")
 
@@ -354,13 +389,6 @@ class Ledger:
                 raise
             return None
         return [str(one.get("etag", "")) for one in done]
-
-    async def rows(self, registry: str) -> list[Mapping[str, Any]]:
-        """Return everything the ledger holds about a registry, oldest keys first."""
-        query = "PartitionKey eq @registry"
-        with self._doing("read a registry's rows"):
-            table = await self._table()
-            return [row async for row in table.query_entities(query, parameters={"registry": registry.lower()})]
 
 
 def _table_is_gone(error: AzureError) -> bool:
@@ -406,6 +434,19 @@ def _sound(row: TableEntity | None) -> TableEntity | None:
                     reason=f"wrong: {', '.join(broken)}")  # fmt: skip
         return None
     return row
+
+
+def _run_record(row: TableEntity) -> RunRecord:
+    scheduled = row.get("scheduledAt")
+    return RunRecord(
+        id=str(row["RowKey"]).removeprefix("run|"),
+        task=str(row.get("task") or ""),
+        cause=str(row.get("cause") or ""),
+        image=str(row.get("image") or ""),
+        scheduled=scheduled if isinstance(scheduled, datetime) else None,
+        status=str(row.get("status") or "Scheduled"),
+        reason=str(row.get("reason") or ""),
+    )
 
 
 def _image(text: str) -> BaseImage | None:

@@ -29,7 +29,7 @@ class Queues:
 
     async def send(self, queue: str, message: RebuildRequest | RunCheck | FanOut, delay: float = 0) -> None:
         """Send a message that becomes visible after `delay` seconds."""
-        await self._put(queue, message.encode().encode(), delay)
+        await self.put(queue, message.encode().encode(), delay)
 
     async def send_all(self, queue: str, messages: Sequence[RebuildRequest | RunCheck | FanOut]) -> None:
         """Send messages, a few at a time. If one cannot be sent, the others are all the same."""
@@ -76,9 +76,10 @@ class Queues:
 
     async def poison(self, queue: str, body: bytes) -> None:
         """Set a message aside in a queue's poison queue, as it came."""
-        await self._put(f"{queue}-poison", body, 0)
+        await self.put(f"{queue}-poison", body)
 
-    async def _put(self, queue: str, body: bytes, delay: float) -> None:
+    async def put(self, queue: str, body: bytes, delay: float = 0) -> None:
+        """Put a message's body into a queue, as it is; it becomes visible after `delay` seconds."""
         text = base64.b64encode(body).decode()
         client = self._clients.queues().get_queue_client(queue)
         # A message must not run out before somebody has looked at it: -1 keeps it for ever.

@@ -1,8 +1,12 @@
-"""Moments as Azure writes them."""
+"""Moments: who tells them, and how Azure writes them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+
+Clock = Callable[[], datetime]
+"""Tells the present moment, in UTC."""
 
 
 def moment(text: object) -> datetime | None:

@@ -10,26 +10,24 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
-from azure.storage.queue.aio import QueueServiceClient
 
 from dev.localazure.azure import Azure
-from dev.localazure.clock import Clock
 from dev.localazure.journal import Fault
 from dev.testing.azure import AUTHORITY, SUBSCRIPTION, Client
-from shared import settings
-from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS
+from shared.app import App
 from shared.domain.errors import GroundswellError
-from shared.flows import fanout, operations, work
-from shared.services import Services
+from shared.flows import fanout
 from tests.faults.script import FAULTS, TARGETS, Change, Deliver, Disturb, Kill, Manual, Push, Script, Step, Wait, Work
 from tests.faults.wire import Life, tapped
+from tests.integration.company_life import HANDLERS
 from tests.integration.world import BASE, GROUP, SYSTEM_ASSIGNED, USER_ASSIGNED, World, deploy, registry_id
 
 POLICY = """\
@@ -46,22 +44,8 @@ tasks:
 """
 REPOSITORY = "baseimages/node"
 RUN = "Microsoft.ContainerRegistry/registries/runs"
-HANDLERS = {
-    FAN_OUTS: work.fan_out_requested, REBUILD_REQUESTS: work.rebuild_requested, RUN_CHECKS: work.run_check,
-}  # fmt: skip
 MAX_DEQUEUE_COUNT = 5
 _ROUNDS = 60
-
-
-class ClockedServices(Services):
-    """The app's services on Azure's clock, so that a test can let time pass."""
-
-    def __init__(self, values: dict[str, str], clock: Clock) -> None:
-        super().__init__(settings.load(values))
-        self._clock = clock
-
-    def now(self) -> datetime:
-        return self._clock.now()
 
 
 @dataclass
@@ -96,7 +80,7 @@ class Player:
     events: list[dict[str, Any]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     poisoned: list[Message] = field(default_factory=list)
-    workers: list[Services] = field(default_factory=list)
+    workers: list[App] = field(default_factory=list)
     born: list[int] = field(default_factory=list)
     teams: dict[str, Team] = field(default_factory=dict)
     moved: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -129,15 +113,13 @@ class Player:
 
     async def close(self) -> None:
         """End the workers."""
-        for services in self.workers:
-            await services.close()
+        for worker in self.workers:
+            await worker.close()
 
-    def _worker(self) -> Services:
-        values = {**self.world.settings, "GROUNDSWELL_FLEET_CACHE_SECONDS": str(self.script.cache)}
-        services = ClockedServices(values, self.world.azure.clock)
-        queues = QueueServiceClient.from_connection_string(self.world.storage, raw_request_hook=self.world._hurry)
-        services.clients._made["queues", ""] = queues
-        return services
+    def _worker(self) -> App:
+        """Return a worker's app on Azure's clock, so that a test can let time pass."""
+        clock = self.world.azure.clock.now
+        return self.world.build({"GROUNDSWELL_FLEET_CACHE_SECONDS": str(self.script.cache)}, clock=clock)
 
     async def _restart(self, index: int) -> None:
         await self.workers[index].close()
@@ -208,21 +190,21 @@ class Player:
 
     async def _receive(self, event: dict[str, Any], kill: Kill | None) -> bool:
         """Let a function handle an event; tell whether Event Grid is told that it did."""
-        services, done = self.workers[0], False
+        worker, done = self.workers[0], False
 
         async def handle() -> None:
             nonlocal done
             try:
                 if event["eventType"] == "Microsoft.ContainerRegistry.ImagePushed":
-                    message = fanout.base_image_pushed(services, event)
+                    message = worker.fan_outs.base_image_pushed(event)
                     outputs = [(FAN_OUTS, message)] if message else []
                 else:
-                    messages = await fanout.team_registry_changed(services, event)
+                    messages = await worker.fan_outs.team_registry_changed(event)
                     outputs = [(REBUILD_REQUESTS, message) for message in messages]
             except GroundswellError:
                 return
             for queue, message in outputs:
-                await services.queues._put(queue, message.encode(), 0)
+                await worker.queues.put(queue, message.encode())
             done = True
 
         life = Life(kill)
@@ -251,12 +233,12 @@ class Player:
 
     def _handling(self, index: int, messages: list[Message]) -> Callable[[], Coroutine[Any, Any, None]]:
         """Return what handles messages and takes each out of the list when it is done with it."""
-        services = self.workers[index]
+        work = self.workers[index].work
 
         async def handle(message: Message) -> None:
             message.dequeued += 1
             try:
-                await HANDLERS[message.queue](services, message.body)
+                await HANDLERS[message.queue](work, message.body)
             except Exception as error:
                 if not isinstance(error, GroundswellError):
                     self.problems.append(f"step {self.step}: {message.queue}: {error!r}")
@@ -274,12 +256,12 @@ class Player:
         if team is None or team.selected_since is None:
             return
         self.manual.add((step.registry, step.key))
-        services = self.workers[1]
+        starts = self.workers[1].starts
 
         async def ask() -> None:
             # What the person is told does not matter here: they ask again.
             try:
-                await operations.start_run(services, step.registry, b"", step.key)
+                await starts.start_run(step.registry, b"", step.key)
             except GroundswellError:
                 return
 
@@ -375,7 +357,7 @@ async def company(storage: str, folder: Path) -> AsyncIterator[World]:
                 try:
                     yield world
                 finally:
-                    await world.services.close()
+                    await world.groundswell.close()
     finally:
         await azure.stop()
 

@@ -16,7 +16,8 @@ from dev.testing.azurite import Azurite
 from dev.testing.functions_host import FunctionsHost, eventually
 from tests.e2e.company import wire
 from tests.faults.checks import desired_state, run_problems
-from tests.faults.player import HANDLERS, company
+from tests.faults.player import company
+from tests.integration.company_life import HANDLERS
 from tests.integration.world import OPTED_IN, ROOT, SYSTEM_ASSIGNED, USER_ASSIGNED, World
 
 KILLS = int(os.environ.get("GROUNDSWELL_FAULT_KILLS", "8"))

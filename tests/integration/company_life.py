@@ -9,13 +9,13 @@ from typing import Any
 
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from shared.flows import fanout, operations, work
+from shared.flows.work import Work
 from tests.integration.world import BASE, IMAGE, TASKS, TEAM, World, registry_id
 
 HANDLERS = {
-    FAN_OUTS: work.fan_out_requested,
-    REBUILD_REQUESTS: work.rebuild_requested,
-    RUN_CHECKS: work.run_check,
+    FAN_OUTS: Work.fan_out_requested,
+    REBUILD_REQUESTS: Work.rebuild_requested,
+    RUN_CHECKS: Work.run_check,
 }
 
 
@@ -34,7 +34,7 @@ def push_event(digest: str, *, image: str = IMAGE, registry: str = BASE, at: dat
 
 async def deliver_push(world: World, event: dict[str, Any]) -> None:
     """Deliver the event of a push; what it leads to waits in the queue."""
-    if message := fanout.base_image_pushed(world.services, event):
+    if message := world.groundswell.fan_outs.base_image_pushed(event):
         await world.send(FAN_OUTS, message.encode())
 
 
@@ -51,7 +51,7 @@ async def deliver_change(world: World, registry_arm_id: str) -> None:
         "id": str(uuid.uuid4()), "eventType": "Microsoft.Resources.ResourceWriteSuccess",
         "data": {"operationName": "Microsoft.ContainerRegistry/registries/write", "resourceUri": registry_arm_id},
     }  # fmt: skip
-    for message in await fanout.team_registry_changed(world.services, event):
+    for message in await world.groundswell.fan_outs.team_registry_changed(event):
         await world.send(REBUILD_REQUESTS, message.encode())
 
 
@@ -63,7 +63,7 @@ async def set_tags(world: World, tags: dict[str, str], registry: str = TEAM) -> 
 
 async def ask_for_all(world: World, **body: str) -> int:
     """Ask for the whole fleet, or for what `body` names, as `POST /api/runs` does; return how many were queued."""
-    message, count = await operations.start_fleet(world.services, json.dumps(body or {"all": True}).encode())
+    message, count = await world.groundswell.starts.start_fleet(json.dumps(body or {"all": True}).encode())
     await world.send(FAN_OUTS, message.encode())
     return count
 
@@ -74,7 +74,7 @@ async def work_off(world: World) -> None:
         for queue, message in waiting:
             if queue == RUN_CHECKS:
                 await _ended(world, f"{message['request']['registry']}/runs/{message['runId']}")
-            await HANDLERS[queue](world.services, world.encode(message))
+            await HANDLERS[queue](world.groundswell.work, world.encode(message))
 
 
 async def _ended(world: World, run: str) -> None:

@@ -35,4 +35,4 @@ async def world(
     world = World(azure, owner, app, tmp_path, azurite.connection_string, roles)
     await world.clear_queues()
     yield world
-    await world.services.close()
+    await world.groundswell.close()

@@ -11,7 +11,6 @@ from dev.localazure.clock import iso
 from dev.localazure.state import Resource
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, GIVE_UP_ATTEMPTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
-from shared.flows import operations, work
 from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
 from tests.integration.world import IMAGE, OPTED_IN, TASKS, TEAM, World, registry_id, task_id
 
@@ -22,7 +21,7 @@ RUNS = "Microsoft.ContainerRegistry/registries/runs"
 
 async def die(world: World, message: dict[str, Any] | FanOut, *, at: str, after: bool = False) -> None:
     """Handle a message with a worker that dies before, or after, it uses this function of the ledger."""
-    function = getattr(world.services.ledger, at)
+    function = getattr(world.groundswell.ledger, at)
 
     async def last_deed(*arguments: Any, **options: Any) -> None:
         if after:
@@ -30,11 +29,12 @@ async def die(world: World, message: dict[str, Any] | FanOut, *, at: str, after:
         raise KILLED
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.services.ledger, at, last_deed)
+        patch.setattr(world.groundswell.ledger, at, last_deed)
         body = message.encode().encode() if isinstance(message, FanOut) else world.encode(message)
+        work = world.groundswell.work
         handler = work.fan_out_requested if isinstance(message, FanOut) else work.rebuild_requested
         with pytest.raises(SystemExit):
-            await handler(world.services, body)
+            await handler(body)
 
 
 async def check(world: World) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ async def check(world: World) -> list[dict[str, Any]]:
     while messages := await world.take(RUN_CHECKS):
         for message in messages:
             await world.run(message["runId"], message["request"]["registry"].rpartition("/")[2])
-            await work.run_check(world.services, world.encode(message))
+            await world.groundswell.work.run_check(world.encode(message))
         done += messages
     return done
 
@@ -174,7 +174,7 @@ async def test_late_look_at_a_repeated_run_does_not_open_its_build_again(world: 
     (again,) = await world.take(REBUILD_REQUESTS)
     await handle(world, [again])
     await world.reconnect(GROUNDSWELL_GRANT_PATIENCE_SECONDS="0")
-    await work.run_check(world.services, world.encode(look))
+    await world.groundswell.work.run_check(world.encode(look))
     await handle(world, [again])
     assert len(await world.runs()) == 2
     (build,) = await world.ledger("build|")
@@ -231,7 +231,7 @@ async def test_team_that_has_just_opted_in_is_not_skipped_because_of_an_older_li
     await world.push()
     await world.create_registry(TEAM)
     await world.reconnect(**CACHED)
-    await world.services.fleet.registries()
+    await world.groundswell.fleet.registries()
     await world.arm("PATCH", registry_id(TEAM), {"tags": OPTED_IN}, api_version="2026-09-01-preview")
     await handle(world, await onboard(world, TEAM))
     assert len(await world.runs()) == 1
@@ -252,7 +252,7 @@ async def test_registry_that_opted_in_before_a_push_is_asked_though_an_older_lis
     world: World,
 ) -> None:
     await world.reconnect(**CACHED)
-    await world.services.fleet.registries()
+    await world.groundswell.fleet.registries()
     await world.create_registry(TEAM, tags=OPTED_IN)
     push = pushed(await world.push()).model_copy(update={"requested_at": datetime.now(UTC)})
     assert len(await fan_out(world, push)) == 1
@@ -263,7 +263,7 @@ async def test_task_that_was_deleted_by_hand_is_made_again_though_an_older_list_
     await handle(world, await fan_out(world, pushed(await world.push("one"), minutes=0)))
     await world.reconnect(**CACHED)
     request = await fan_out(world, pushed(await world.push("two"), minutes=1))
-    await world.services.fleet.task((await world.services.fleet.registries())[-1], "helloworldtask")
+    await world.groundswell.fleet.task((await world.groundswell.fleet.registries())[-1], "helloworldtask")
     await world.arm("DELETE", task_id(), api_version=TASKS)
     await handle(world, request)
     newest, _ = await world.runs()
@@ -275,7 +275,7 @@ async def test_throttled_fan_out_comes_back_after_the_delay_azure_asked_for(worl
     await fleet(world, 2)
     message = pushed(await world.push())
     world.fault(method="GET", path=".*/registries", status=429, headers={"Retry-After": "17"})
-    await work.fan_out_requested(world.services, message.encode().encode())
+    await world.groundswell.work.fan_out_requested(message.encode().encode())
     assert set(world.delays) == {(FAN_OUTS, 17)}
     (again,) = await world.take(FAN_OUTS)
     assert len(await fan_out(world, FanOut.model_validate(again))) == 2
@@ -285,9 +285,9 @@ async def test_fan_out_that_fails_for_a_day_is_set_aside_and_put_back_on_request
     await fleet(world, 2)
     message = pushed(await world.push(), minutes=-25 * 60).model_copy(update={"attempts": GIVE_UP_ATTEMPTS})
     world.fault(method="GET", path=".*/registries", status=429)
-    await work.fan_out_requested(world.services, message.encode().encode())
+    await world.groundswell.work.fan_out_requested(message.encode().encode())
     assert await world.waiting(FAN_OUTS) == 0
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 0}
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 0}
     (again,) = await world.take(FAN_OUTS)
     assert len(await fan_out(world, FanOut.model_validate(again))) == 2
 

@@ -11,8 +11,7 @@ from dev.localazure.roles import ACR_PULL, ACR_PUSH, REPOSITORY_WRITER
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
 from shared.domain.grants import Grant
-from shared.flows import operations, work
-from shared.flows.onboarding import Target, ensure
+from shared.domain.targets import Target
 from tests.integration.world import (
     BASE,
     IMAGE,
@@ -48,29 +47,29 @@ async def rebuild(world: World, digest: str = "", **changes: Any) -> None:
          "cause": Cause.BASE_IMAGE_PUSHED, "image": Image(repository=repository, tag=tag, digest=digest),
          "eventId": "event-1", "requestedAt": datetime.now(UTC), **changes}
     )  # fmt: skip
-    await work.rebuild_requested(world.services, request.encode().encode())
+    await world.groundswell.work.rebuild_requested(request.encode().encode())
 
 
 async def check(world: World) -> dict[str, Any]:
     """Handle the one run check that is due; return the ledger's row of its run."""
     (message,) = await eventually(lambda: world.take(RUN_CHECKS))
     await world.run(message["runId"])
-    await work.run_check(world.services, world.encode(message))
+    await world.groundswell.work.run_check(world.encode(message))
     (row,) = await world.ledger(f"run|{message['runId']}")
     return row
 
 
 async def shown(world: World) -> tuple[bool, dict[str, str]]:
     """Return whether the API calls the task ready, and its condition `network`."""
-    (task,) = (await operations.show_registry(world.services, TEAM))["tasks"]
+    (task,) = (await world.groundswell.views.registry(TEAM))["tasks"]
     return task["ready"], next(c for c in task["conditions"] if c["type"] == "network")
 
 
 async def target(world: World) -> Target:
-    policy = world.services.policy
-    team = await world.services.fleet.find(TEAM)
+    policy = world.groundswell.policy()
+    team = await world.groundswell.fleet.find(TEAM)
     assert team
-    return Target(policy, policy.tasks[0], team, await world.services.base_registry(policy))
+    return Target(policy, policy.tasks[0], team, await world.groundswell.fleet.base(policy))
 
 
 async def age_grants(world: World, age: timedelta) -> None:
@@ -148,7 +147,7 @@ async def test_task_of_a_firewalled_registry_pushes_there_with_its_own_identity(
     assert task["properties"]["credentials"]["customRegistries"] == {FAR: system, HOME: system}
     held = await world.assignments(registry_id(TEAM), task["identity"]["principalId"])
     assert [item["roleDefinitionId"].rpartition("/")[2] for item in held] == [role]
-    assert (await ensure(world.services, await target(world))).writes == ()
+    assert (await world.groundswell.onboarding.ensure(await target(world))).writes == ()
     ready, network = await shown(world)
     assert (ready, network["status"]) == (True, "True")
 
@@ -161,7 +160,7 @@ async def test_registry_that_gets_a_firewall_gets_its_credential_before_the_next
     await fence(world, TEAM, **DISABLED, **PASS)
     await world.reconnect()
 
-    (task,) = (await operations.show_registry(world.services, TEAM))["tasks"]
+    (task,) = (await world.groundswell.views.registry(TEAM))["tasks"]
     credential = next(c for c in task["conditions"] if c["type"] == "credential")
     assert (credential["status"], credential["message"]) == (
         "False",
@@ -174,10 +173,10 @@ async def test_registry_that_gets_a_firewall_gets_its_credential_before_the_next
 async def test_credential_of_the_own_registry_that_somebody_removed_comes_back(world: World) -> None:
     world.write_policy(SYSTEM_ASSIGNED)
     await world.create_registry(TEAM, tags=OPTED_IN, sku={"name": "Premium"}, properties={**DISABLED, **PASS})
-    await ensure(world.services, await target(world))
+    await world.groundswell.onboarding.ensure(await target(world))
     change = {"properties": {"credentials": {"customRegistries": {HOME: None}}}}
     await world.arm("PATCH", task_id(), change, api_version=TASKS)
-    assert (await ensure(world.services, await target(world))).writes == ("write task helloworldtask",)
+    assert (await world.groundswell.onboarding.ensure(await target(world))).writes == ("write task helloworldtask",)
 
 
 async def test_firewall_that_came_after_the_last_look_is_met_once_and_then_passed(world: World) -> None:
@@ -187,7 +186,7 @@ async def test_firewall_that_came_after_the_last_look_is_met_once_and_then_passe
     await rebuild(world, await world.push())
     await check(world)
     await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300")
-    await world.services.fleet.registries()
+    await world.groundswell.fleet.registries()
     await fence(world, TEAM, **DISABLED, **PASS)
 
     await rebuild(world, await world.push("two"), id="two", eventId="two")
@@ -195,7 +194,7 @@ async def test_firewall_that_came_after_the_last_look_is_met_once_and_then_passe
     assert "client with IP" in row["reason"]
     (again,) = await world.take(REBUILD_REQUESTS)
     await world.reconnect()
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     assert (await check(world))["status"] == "Succeeded"
 
 
@@ -216,7 +215,7 @@ async def test_grant_of_long_ago_that_is_refused_is_not_waited_for(world: World,
     world.write_policy(identity)
     await world.create_registry(TEAM, tags=OPTED_IN)
     world.azure.rbac.delay = timedelta(days=1000)
-    await ensure(world.services, await target(world))
+    await world.groundswell.onboarding.ensure(await target(world))
     await age_grants(world, timedelta(days=730))
     await rebuild(world, await world.push())
     row = await check(world)
@@ -228,19 +227,19 @@ async def test_grant_of_long_ago_that_is_refused_is_not_waited_for(world: World,
 
 async def test_grant_that_somebody_took_away_is_given_again_however_old_it_was(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
-    await ensure(world.services, await target(world))
+    await world.groundswell.onboarding.ensure(await target(world))
     await age_grants(world, timedelta(days=730))
     await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300")
     (identity,) = (await world.task())["identity"]["userAssignedIdentities"].values()
     who, grant = identity["principalId"], Grant(registry_id(BASE), ACR_PULL)
-    await world.services.fleet.assignments(grant.scope)
+    await world.groundswell.fleet.assignments(grant.scope)
     path = f"{grant.scope}/providers/Microsoft.Authorization/roleAssignments/{grant.assignment_name(who)}"
     await world.arm("DELETE", path, api_version="2022-04-01")
 
     await rebuild(world, await world.push())
     assert "401" in (await check(world))["reason"]
     (again,) = await world.take(REBUILD_REQUESTS)
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     assert (await check(world))["status"] == "Succeeded"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
-from shared.flows import fanout, operations, work
+from shared.flows import fanout
 from tests.integration.world import IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, World, registry_id, task_id
 
 NOW = datetime.now(UTC)
@@ -26,16 +26,16 @@ def pushed(digest: str, minutes: int = 0, *, event: str = "", tag: str = "15-alp
 
 async def fan_out(world: World, message: FanOut) -> list[dict[str, Any]]:
     """Handle a fan-out and all its further pages; return the rebuild requests it led to."""
-    await work.fan_out_requested(world.services, message.encode().encode())
+    await world.groundswell.work.fan_out_requested(message.encode().encode())
     while pages := await world.take(FAN_OUTS):
         for page in pages:
-            await work.fan_out_requested(world.services, world.encode(page))
+            await world.groundswell.work.fan_out_requested(world.encode(page))
     return await world.take(REBUILD_REQUESTS)
 
 
 async def handle(world: World, messages: list[dict[str, Any]]) -> None:
     for message in messages:
-        await work.rebuild_requested(world.services, world.encode(message))
+        await world.groundswell.work.rebuild_requested(world.encode(message))
 
 
 async def fleet(world: World, count: int) -> list[str]:
@@ -155,11 +155,11 @@ async def test_newcomer_with_an_identity_of_its_own_costs_three_writes(world: Wo
 async def test_newcomers_that_somebody_asks_for_cost_at_most_three_reads_each(world: World) -> None:
     await world.push()
     await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300", GROUNDSWELL_FOLLOW_RUNS="changed")
-    await world.services.base_registry(world.services.policy)
+    await world.groundswell.fleet.base(world.groundswell.policy())
     for name in (TEAM, "second"):
         await world.create_registry(name, tags=OPTED_IN)
         before = world.azure.journal.last
-        assert (await operations.start_run(world.services, name, b"")).run_id
+        assert (await world.groundswell.starts.start_run(name, b"")).run_id
         assert len([call for call in world.app_calls(before) if call.startswith("GET")]) <= 3
 
 
@@ -173,7 +173,7 @@ async def onboard(world: World, name: str) -> list[dict[str, Any]]:
             "resourceUri": registry_id(name),
         },
     }
-    messages = await fanout.team_registry_changed(world.services, event)
+    messages = await world.groundswell.fan_outs.team_registry_changed(event)
     return [RebuildRequest.model_validate_json(message).model_dump(mode="json", by_alias=True) for message in messages]
 
 
@@ -215,10 +215,10 @@ async def test_crashed_workers_claim_is_taken_over_and_its_run_adopted(world: Wo
     (request,) = await fan_out(world, pushed(await world.push()))
     crash = SystemExit("killed between scheduleRun and its record")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.services.ledger, "schedule", raising(crash))
+        patch.setattr(world.groundswell.ledger, "schedule", raising(crash))
         with pytest.raises(SystemExit):
-            await work.rebuild_requested(world.services, world.encode(request))
-    await work.rebuild_requested(world.services, world.encode(request))
+            await world.groundswell.work.rebuild_requested(world.encode(request))
+    await world.groundswell.work.rebuild_requested(world.encode(request))
     assert len(await world.runs()) == 1
     (delay,) = {delay for queue, delay in world.delays if queue == REBUILD_REQUESTS}
     assert 0 < delay <= 600
@@ -237,14 +237,13 @@ def raising(error: BaseException) -> Any:
 
 
 async def test_poisoned_messages_are_put_back_on_request_and_what_is_none_stays(world: World) -> None:
-    from shared.flows import operations
 
     await world.create_registry(TEAM, tags=OPTED_IN)
     (request,) = await fan_out(world, pushed(await world.push()))
     world.fault(path=".*/scheduleRun", status=400, body={"error": {"code": "TasksOperationsNotAllowed"}})
-    await work.rebuild_requested(world.services, world.encode(request))
-    await work.rebuild_requested(world.services, b"nonsense")
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 1}
+    await world.groundswell.work.rebuild_requested(world.encode(request))
+    await world.groundswell.work.rebuild_requested(b"nonsense")
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 1}
     await handle(world, await world.take(REBUILD_REQUESTS))
     assert len(await world.runs()) == 1
 
@@ -253,9 +252,9 @@ async def test_unexpected_failure_is_raised_for_the_host_with_its_reason_in_the_
     await world.create_registry(TEAM, tags=OPTED_IN)
     (request,) = await fan_out(world, pushed(await world.push()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.services.ledger, "claim", raising(ZeroDivisionError("a bug")))
+        patch.setattr(world.groundswell.ledger, "claim", raising(ZeroDivisionError("a bug")))
         with pytest.raises(ZeroDivisionError):
-            await work.rebuild_requested(world.services, world.encode(request))
+            await world.groundswell.work.rebuild_requested(world.encode(request))
     (row,) = await world.ledger("request|")
     assert (row["outcome"], row["reason"]) == ("failed", "ZeroDivisionError: a bug")
 
@@ -263,7 +262,7 @@ async def test_unexpected_failure_is_raised_for_the_host_with_its_reason_in_the_
 async def test_whole_fleet_on_request_is_one_message_that_leads_to_all(world: World) -> None:
     names = await fleet(world, 4)
     await world.push()
-    message, count = await fanout.whole_fleet(world.services, None, "fleet-1")
+    message, count = await world.groundswell.fan_outs.whole_fleet(None, "fleet-1")
     assert count == 4
     await handle(world, await fan_out(world, FanOut.model_validate_json(message)))
     assert [len(await world.runs(name)) for name in names] == [1] * 4

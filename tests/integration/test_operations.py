@@ -10,7 +10,6 @@ import pytest
 from dev.testing.azure import SUBSCRIPTION
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from shared.flows import fanout, operations, work
 from tests.integration.company_life import (
     HANDLERS,
     ask_for_all,
@@ -84,7 +83,7 @@ async def test_message_of_a_later_release_is_kept_as_it_came_until_that_release_
     await world.send(FAN_OUTS, world.encode({**message, "version": 2, "more": "than before"}))
     await work_off(world)
     assert await world.runs() == []
-    assert await operations.replay(world.services) == {"replayed": 0, "kept": 1}
+    assert await world.groundswell.replay.replay() == {"replayed": 0, "kept": 1}
     assert await world.waiting(f"{FAN_OUTS}-poison") == 1
 
 
@@ -114,7 +113,7 @@ async def test_requests_that_waited_for_days_are_all_built_at_the_pace_arm_allow
     await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300")
     await push(world, "two")
     (message,) = await world.take(FAN_OUTS)
-    await work.fan_out_requested(world.services, world.encode(message))
+    await world.groundswell.work.fan_out_requested(world.encode(message))
     world.azure.throttle.configure("writes", burst=6, per_second=1)
     days_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat()
     for request in await world.take(REBUILD_REQUESTS):
@@ -128,7 +127,7 @@ async def test_requests_that_waited_for_days_are_all_built_at_the_pace_arm_allow
 async def test_request_that_fails_in_passing_after_days_in_the_queue_is_tried_again(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     event = push_event(await world.push())
-    message = json.loads(str(fanout.base_image_pushed(world.services, event)))
+    message = json.loads(str(world.groundswell.fan_outs.base_image_pushed(event)))
     message["requestedAt"] = (datetime.now(UTC) - timedelta(days=3)).isoformat()
     await world.send(FAN_OUTS, world.encode(message))
     world.fault(path=".*/registries", status=503)
@@ -143,14 +142,14 @@ async def test_request_that_fails_in_passing_after_days_in_the_queue_is_tried_ag
 async def test_replay_is_not_held_up_by_what_somebody_put_into_a_poison_queue_by_hand(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     event = push_event(await world.push())
-    message = fanout.base_image_pushed(world.services, event)
+    message = world.groundswell.fan_outs.base_image_pushed(event)
     assert message
     for queue in HANDLERS:
         await world.send(f"{queue}-poison", b"")
-        await world.services.clients.queues().get_queue_client(f"{queue}-poison").send_message("by hand, no base64")
+        await world.groundswell.clients.queues().get_queue_client(f"{queue}-poison").send_message("by hand, no base64")
     # The host sets a message aside with the very body that it had in its queue.
     await world.send(f"{FAN_OUTS}-poison", message.encode())
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 6}
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 6}
     await work_off(world)
     assert await built(world) == [event["data"]["target"]["digest"]]
 
@@ -183,7 +182,7 @@ async def test_registry_in_another_resource_group_keeps_its_task_and_history(wor
     await work_off(world)
     assert len(await built(world)) == 2
     assert world.app_writes(before) == []
-    shown = await operations.show_registry(world.services, TEAM)
+    shown = await world.groundswell.views.registry(TEAM)
     assert [run["status"] for run in shown["runs"]] == ["Succeeded"] * 2
     assert shown["tasks"][0]["ready"]
 
@@ -194,13 +193,13 @@ async def test_request_that_waited_while_its_registry_moved_is_skipped_and_asked
     await world.create_registry(TEAM, tags=OPTED_IN)
     await push(world, "one")
     (message,) = await world.take(FAN_OUTS)
-    await work.fan_out_requested(world.services, world.encode(message))
+    await world.groundswell.work.fan_out_requested(world.encode(message))
     await world.arm("PUT", f"{GROUP}-2", {"location": "eastus"}, api_version="2024-11-01")
     await move(world, TEAM, f"{GROUP}-2")
     await work_off(world)
     (row,) = await world.ledger("request|")
     assert (row["outcome"], row["reason"]) == ("skipped", "the registry does not exist any more")
-    assert (await operations.start_run(world.services, TEAM, b"")).run_id
+    assert (await world.groundswell.starts.start_run(TEAM, b"")).run_id
 
 
 async def test_registry_in_another_subscription_is_served_once_that_is_named_and_its_roles_are_given(
@@ -221,7 +220,7 @@ async def test_registry_in_another_subscription_is_served_once_that_is_named_and
     assert await ask_for_all(world) == 1
     await work_off(world)
     assert len(await built(world)) == 2
-    assert (await operations.show_registry(world.services, TEAM))["tasks"][0]["ready"]
+    assert (await world.groundswell.views.registry(TEAM))["tasks"][0]["ready"]
 
 
 # Team subscriptions and policy
@@ -271,7 +270,7 @@ async def test_task_that_left_the_policy_runs_no_more_but_stays_until_somebody_d
     await work_off(world)
     await push(world, "two")
     (message,) = await world.take(FAN_OUTS)
-    await work.fan_out_requested(world.services, world.encode(message))
+    await world.groundswell.work.fan_out_requested(world.encode(message))
     world.write_policy(text=world.policy_text.replace("name: helloworldtask", "name: anothertask"))
     await work_off(world)
     (skipped,) = [row for row in await world.ledger("request|") if row["outcome"] == "skipped"]
@@ -289,7 +288,7 @@ async def test_task_that_left_the_policy_runs_no_more_but_stays_until_somebody_d
 async def lose_storage(world: World) -> None:
     """Lose queues and ledger."""
     await world.clear_queues()
-    await world.services.clients.tables().delete_table(world.table)
+    await world.groundswell.clients.tables().delete_table(world.table)
 
 
 async def test_storage_that_was_lost_starts_nothing_and_one_request_for_all_mends_it(world: World) -> None:
@@ -337,8 +336,8 @@ async def test_ledger_that_is_deleted_while_the_app_runs_is_made_anew_and_nothin
     await work_off(world)
     await push(world, "two")
     (message,) = await world.take(FAN_OUTS)
-    await work.fan_out_requested(world.services, world.encode(message))
-    await world.services.clients.tables().delete_table(world.table)
+    await world.groundswell.work.fan_out_requested(world.encode(message))
+    await world.groundswell.clients.tables().delete_table(world.table)
     await push(world, "three")
     await work_off(world)
     assert await no_poison(world)
@@ -369,7 +368,7 @@ async def test_app_that_was_deployed_anew_with_another_identity_goes_on_where_th
         await work_off(world)
         assert len(await built(world)) == 2
         assert world.app_writes(before) == []
-        await world.services.close()
+        await world.groundswell.close()
 
 
 async def test_another_base_registry_is_one_change_of_the_policy(world: World) -> None:
@@ -392,7 +391,7 @@ async def test_another_base_registry_is_one_change_of_the_policy(world: World) -
     assert newest["status"] == "Succeeded"
     assert (await built(world))[-1] == event["data"]["target"]["digest"]
     # The old one is none of Groundswell's any more.
-    assert fanout.base_image_pushed(world.services, push_event("sha256:" + "0" * 64)) is None
+    assert world.groundswell.fan_outs.base_image_pushed(push_event("sha256:" + "0" * 64)) is None
 
 
 async def test_base_image_that_is_rolled_back_is_built_again_on_request_alone(world: World) -> None:
@@ -447,5 +446,5 @@ async def test_grant_on_a_registry_that_moved_is_given_again(world: World) -> No
     await push(world, "two")
     await work_off(world)
     assert world.app_writes(before) == ["PUT Microsoft.Authorization/roleAssignments/write"]
-    shown = await operations.show_registry(world.services, TEAM)
+    shown = await world.groundswell.views.registry(TEAM)
     assert [run["status"] for run in shown["runs"]] == ["Succeeded"] * 2

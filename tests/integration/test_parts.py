@@ -11,11 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from azure.core.pipeline import PipelineRequest
-from azure.storage.queue.aio import QueueServiceClient
 
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut
 from shared.domain.errors import GroundswellError, NotFound, NotPermitted, PermanentError, TemporaryError
-from shared.flows import fanout, operations, work
 from tests.integration.company_life import ask_for_all, built, deliver_change, push, push_event, work_off
 from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
 from tests.integration.test_operations import OTHER_GROUP, OTHER_SUBSCRIPTION, watch
@@ -83,7 +81,7 @@ async def test_push_is_built_in_the_other_subscriptions_and_waits_or_is_set_asid
     await two_subscriptions(world, base)
     await fail(world)
     digest = await world.push()
-    await work.fan_out_requested(world.services, pushed(digest).encode().encode())
+    await world.groundswell.work.fan_out_requested(pushed(digest).encode().encode())
     requests = await world.take(REBUILD_REQUESTS)
     assert [request["registry"] for request in requests] == [registry_id(TEAM)]
     await handle(world, requests)
@@ -109,9 +107,9 @@ async def test_team_of_another_subscription_is_onboarded_shown_and_run(world: Wo
     await world.push()
     await handle(world, await onboard(world, TEAM))
     assert len(await world.runs()) == 1
-    assert (await operations.show_registry(world.services, TEAM))["tasks"][0]["ready"]
-    started = await operations.start_run(world.services, TEAM, b"")
-    assert (await operations.show_run(world.services, TEAM, started.run_id)).task == "helloworldtask"
+    assert (await world.groundswell.views.registry(TEAM))["tasks"][0]["ready"]
+    started = await world.groundswell.starts.start_run(TEAM, b"")
+    assert (await world.groundswell.views.run(TEAM, started.run_id)).task == "helloworldtask"
 
 
 @WAYS
@@ -122,7 +120,7 @@ async def test_request_for_the_fleet_queues_the_others_and_names_the_subscriptio
     await world.push()
     await fail(world)
     assert await ask_for_all(world, baseImage=IMAGE) == 1
-    (problem,) = operations.problems(world.services)
+    (problem,) = world.groundswell.views.problems()
     assert problem["subscription"] == OTHER_SUBSCRIPTION
     assert OTHER_SUBSCRIPTION in problem["reason"]
     assert SAID[fail] in problem["reason"]
@@ -131,7 +129,7 @@ async def test_request_for_the_fleet_queues_the_others_and_names_the_subscriptio
     if fail is not deleted:
         await mend(world)
         assert await ask_for_all(world, baseImage=IMAGE) == 2
-        assert operations.problems(world.services) == []
+        assert world.groundswell.views.problems() == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ async def test_registry_that_is_in_no_list_is_not_said_to_be_missing_while_a_lis
     await two_subscriptions(world)
     await fail(world)
     with pytest.raises(kind, match=OTHER_SUBSCRIPTION) as refused:
-        await operations.show_registry(world.services, FAR)
+        await world.groundswell.views.registry(FAR)
     assert not isinstance(refused.value, NotFound)
     assert not isinstance(refused.value, TemporaryError) or refused.value.retry_after == 17
 
@@ -155,7 +153,7 @@ async def test_request_for_a_registry_whose_subscription_fails_is_kept(world: Wo
     (request,) = await world.take(REBUILD_REQUESTS)
     await world.reconnect(GROUNDSWELL_SUBSCRIPTIONS=f"{registry_id(TEAM).split('/')[2]},{OTHER_SUBSCRIPTION}")
     await fail(world)
-    await work.rebuild_requested(world.services, world.encode(request))
+    await world.groundswell.work.rebuild_requested(world.encode(request))
     kept = await world.take(REBUILD_REQUESTS) or await world.take(f"{REBUILD_REQUESTS}-poison")
     assert [message["id"] for message in kept] == [request["id"]]
     (row,) = await world.ledger("request|", FAR)
@@ -176,7 +174,7 @@ async def test_run_is_not_taken_for_lost_when_something_else_is_not_found(world:
     await handle(world, await fan_out(world, pushed(await world.push())))
     (check,) = await world.take(RUN_CHECKS)
     world.fault(path=".*/runs/.*", status=404, body=body)
-    await work.run_check(world.services, world.encode(check))
+    await world.groundswell.work.run_check(world.encode(check))
     (row,) = await world.ledger("run|")
     assert row["state"] == "scheduled"
     kept = await world.take(RUN_CHECKS) or await world.take(f"{RUN_CHECKS}-poison")
@@ -198,15 +196,15 @@ async def test_base_registry_whose_subscription_fails_leaves_runs_states_and_req
     world.write_policy(text=world.policy_text.replace("mybaseregistry", moved if by == "id" else "basefaraway"))
     await watch(world, OTHER_SUBSCRIPTION)
     await fail(world)
-    shown = await operations.show_registry(world.services, TEAM)
+    shown = await world.groundswell.views.registry(TEAM)
     assert [entry["status"] for entry in shown["runs"]] == ["Succeeded"]
     assert OTHER_SUBSCRIPTION in shown["problems"][0] or "basefaraway" in shown["problems"][0]
-    assert (await operations.show_run(world.services, TEAM, run["RowKey"].removeprefix("run|"))).ended
+    assert (await world.groundswell.views.run(TEAM, run["RowKey"].removeprefix("run|"))).ended
     assert await ask_for_all(world) == 1
     (message,) = await world.take(FAN_OUTS)
-    await work.fan_out_requested(world.services, world.encode(message))
+    await world.groundswell.work.fan_out_requested(world.encode(message))
     (request,) = await world.take(REBUILD_REQUESTS)
-    await work.rebuild_requested(world.services, world.encode(request))
+    await world.groundswell.work.rebuild_requested(world.encode(request))
     kept = await world.take(REBUILD_REQUESTS) or await world.take(f"{REBUILD_REQUESTS}-poison")
     assert [entry["id"] for entry in kept] == [request["id"]]
 
@@ -214,7 +212,7 @@ async def test_base_registry_whose_subscription_fails_leaves_runs_states_and_req
 async def test_nothing_is_queued_and_the_caller_is_told_when_no_subscription_can_be_read(world: World) -> None:
     world.fault(method="GET", path=LISTS, status=503, times=-1)
     with pytest.raises(TemporaryError, match="No subscription could be read"):
-        await operations.start_fleet(world.services, b'{"all": true}')
+        await world.groundswell.starts.start_fleet(b'{"all": true}')
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
@@ -226,7 +224,7 @@ async def test_page_of_a_list_that_cannot_be_read_fails_its_subscription_alone(w
     further = {"value": [], "nextLink": f"https://management.azure.com{listed}?api-version=2025-11-01&page=2"}
     world.fault(method="GET", path=listed, status=200, body=further)
     world.fault(method="GET", path=listed, status=403)
-    await work.fan_out_requested(world.services, pushed(await world.push()).encode().encode())
+    await world.groundswell.work.fan_out_requested(pushed(await world.push()).encode().encode())
     assert [request["registry"] for request in await world.take(REBUILD_REQUESTS)] == [registry_id(TEAM)]
     (part,) = await world.take(FAN_OUTS) or await world.take(f"{FAN_OUTS}-poison")
     assert part["subscriptions"] == [OTHER_SUBSCRIPTION]
@@ -299,7 +297,7 @@ async def test_end_of_a_run_is_recorded_though_its_log_is_refused(world: World, 
     await failed_run(world)
     world.fault(path=".*/listLogSasUrl", times=-1, **failure)
     (check,) = await world.take(RUN_CHECKS)
-    await work.run_check(world.services, world.encode(check))
+    await world.groundswell.work.run_check(world.encode(check))
     (row,) = await world.ledger("run|")
     assert (row["state"], row["status"]) == ("ended", "Failed")
 
@@ -311,10 +309,10 @@ async def test_log_that_fails_in_passing_is_read_again_so_that_a_refused_login_i
     await failed_run(world)
     world.fault(path=".*/listLogSasUrl", times=-1, **failure)
     (check,) = await world.take(RUN_CHECKS)
-    await work.run_check(world.services, world.encode(check))
+    await world.groundswell.work.run_check(world.encode(check))
     (again,) = await world.take(RUN_CHECKS)
     world.azure.front.faults.clear()
-    await work.run_check(world.services, world.encode(again))
+    await world.groundswell.work.run_check(world.encode(again))
     (row,) = await world.ledger("run|")
     assert (row["state"], row["status"]) == ("ended", "Failed")
     assert [message["cause"] for message in await world.take(REBUILD_REQUESTS)] == ["retry"]
@@ -334,7 +332,7 @@ async def test_conditions_that_cannot_be_read_are_shown_as_such_beside_the_runs(
     await push(world, "one")
     await work_off(world)
     world.fault(method="GET", path=".*/tasks/.*", status=403, times=-1)
-    shown = await operations.show_registry(world.services, TEAM)
+    shown = await world.groundswell.views.registry(TEAM)
     (task,) = shown["tasks"]
     assert (task["selection"], task["ready"]) == ("selected", False)
     assert "403" in task["problems"][0]
@@ -376,9 +374,9 @@ async def test_task_whose_file_is_broken_waits_alone_until_it_is_mended(world: W
     file = second_task(world)
     BREAKS[broken](file)
     digest = await world.push()
-    message = fanout.base_image_pushed(world.services, push_event(digest))
+    message = world.groundswell.fan_outs.base_image_pushed(push_event(digest))
     assert message
-    await work.fan_out_requested(world.services, message.encode())
+    await world.groundswell.work.fan_out_requested(message.encode())
     requests = await world.take(REBUILD_REQUESTS)
     assert [request["task"] for request in requests] == ["helloworldtask"]
     await handle(world, requests)
@@ -411,16 +409,16 @@ async def test_broken_task_is_shown_logged_and_named_to_whoever_asks_for_the_fle
     await world.push()
     second_task(world)
     assert await ask_for_all(world) == 1
-    (problem,) = operations.problems(world.services)
+    (problem,) = world.groundswell.views.problems()
     assert (problem["task"], problem["requests"]) == ("secondtask", "wait")
     assert "'tasks/second.yaml' cannot be read" in problem["reason"]
-    first, second = (await operations.show_registry(world.services, TEAM))["tasks"]
+    first, second = (await world.groundswell.views.registry(TEAM))["tasks"]
     assert first["problems"] == []
     assert (second["ready"], second["conditions"]) == (False, [])
     assert "'tasks/second.yaml' cannot be read" in second["problems"][0]
     with pytest.raises(GroundswellError, match="secondtask cannot run until its file is mended"):
-        await operations.start_run(world.services, TEAM, b'{"task": "secondtask"}')
-    await operations.watch(world.services)
+        await world.groundswell.starts.start_run(TEAM, b'{"task": "secondtask"}')
+    await world.groundswell.watch.look()
     assert any("task is broken" in line and "task=secondtask" in line for line in caplog.messages)
 
 
@@ -431,13 +429,13 @@ async def test_broken_task_and_unread_subscription_are_asked_for_once_each_when_
     parts = [json.loads(pushed(await world.push()).encode())]
     for _ in range(3):
         for part in parts:
-            await work.fan_out_requested(world.services, world.encode(part))
+            await world.groundswell.work.fan_out_requested(world.encode(part))
         parts = await world.take(FAN_OUTS)
         assert len(parts) == 2
     mend_task(file)
     await mend(world)
     for part in parts:
-        await work.fan_out_requested(world.services, world.encode(part))
+        await world.groundswell.work.fan_out_requested(world.encode(part))
     asked = sorted((r["registry"].rpartition("/")[2], r["task"]) for r in await world.take(REBUILD_REQUESTS))
     assert asked.count((FAR, "helloworldtask")) == 1
     assert [pair for pair in asked if pair[1] == "secondtask"] == [(FAR, "secondtask"), (TEAM, "secondtask")]
@@ -451,15 +449,12 @@ async def refuse_storage(world: World, *, path: str, method: str, times: int = -
     left = [times]
 
     def spoil(request: PipelineRequest[Any]) -> None:
-        world._hurry(request)
         http = request.http_request
         if left[0] and http.method == method and urlsplit(http.url).path.endswith(path):
             left[0] -= 1
             http.url = http.url.replace(path, "/No_Name_Of_A_Queue" + path.removeprefix(f"/{path.split('/')[1]}"))
 
-    await world.services.clients.queues().close()
-    queues = QueueServiceClient.from_connection_string(world.storage, raw_request_hook=spoil, retry_total=0)
-    world.services.clients._made["queues", ""] = queues
+    await world.spoil_queues(spoil)
 
 
 async def test_queue_that_cannot_be_measured_hides_no_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -467,7 +462,7 @@ async def test_queue_that_cannot_be_measured_hides_no_other(world: World, caplog
     await world.send(f"{RUN_CHECKS}-poison", b"set aside")
     await refuse_storage(world, path=f"/{FAN_OUTS}", method="GET")
     with pytest.raises(GroundswellError, match=FAN_OUTS):
-        await operations.watch(world.services)
+        await world.groundswell.watch.look()
     assert any(f"queue={RUN_CHECKS}-poison" in line for line in caplog.messages)
 
 
@@ -475,7 +470,7 @@ async def test_request_that_cannot_be_sent_keeps_none_of_the_others_from_being_s
     await fleet(world, 3)
     message = pushed(await world.push())
     await refuse_storage(world, path=f"/{REBUILD_REQUESTS}/messages", method="POST", times=1)
-    await work.fan_out_requested(world.services, message.encode().encode())
+    await world.groundswell.work.fan_out_requested(message.encode().encode())
     assert len(await world.take(REBUILD_REQUESTS)) == 2
     (kept,) = await world.take(FAN_OUTS) or await world.take(f"{FAN_OUTS}-poison")
     assert len(await fan_out(world, FanOut.model_validate(kept))) == 3
@@ -487,7 +482,7 @@ async def test_replay_goes_on_with_the_other_queues_and_messages(world: World) -
     for _ in range(2):
         await world.send(f"{FAN_OUTS}-poison", message.encode().encode())
     await refuse_storage(world, path=f"/{FAN_OUTS}/messages", method="POST", times=1)
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 1}
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 1}
 
 
 @pytest.mark.parametrize("lost", ["fingerprint", "lastModifiedAt", "created", "state", "runId", "until", "since", "key",
@@ -496,7 +491,7 @@ async def test_row_that_is_not_understood_stops_neither_its_registry_nor_the_wat
     await world.create_registry(TEAM, tags=OPTED_IN)
     await push(world, "one")
     await work_off(world)
-    table = world.services.clients.tables().get_table_client(world.table)
+    table = world.groundswell.clients.tables().get_table_client(world.table)
     async for row in table.query_entities("RowKey ge ' '"):
         if row.pop(lost, None) is not None:
             await table.update_entity(row, mode="replace")
@@ -506,5 +501,5 @@ async def test_row_that_is_not_understood_stops_neither_its_registry_nor_the_wat
     newest = max(await world.ledger("run|"), key=lambda row: row["scheduledAt"])
     assert newest["image"].endswith(event["data"]["target"]["digest"])
     assert await world.waiting(f"{REBUILD_REQUESTS}-poison") == 0
-    assert (await operations.show_registry(world.services, TEAM))["runs"]
-    await operations.watch(world.services)
+    assert (await world.groundswell.views.registry(TEAM))["runs"]
+    await world.groundswell.watch.look()

@@ -9,8 +9,8 @@ import pytest
 
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
-from shared.flows import work
 from tests.integration import company_life
+from tests.integration.company_life import HANDLERS
 from tests.integration.world import BASE, IMAGE, OPTED_IN, ROLES, SYSTEM_ASSIGNED, TEAM, World, registry_id
 
 REPOSITORY, TAG = IMAGE.split(":")
@@ -27,7 +27,7 @@ def request(digest: str = "", **changes: Any) -> RebuildRequest:
 
 
 async def handle(world: World, message: RebuildRequest) -> None:
-    await work.rebuild_requested(world.services, message.encode().encode())
+    await world.groundswell.work.rebuild_requested(message.encode().encode())
 
 
 async def check(world: World) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ async def check(world: World) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = await eventually(lambda: world.take(RUN_CHECKS))
     for message in messages:
         await world.run(message["runId"])
-        await work.run_check(world.services, world.encode(message))
+        await world.groundswell.work.run_check(world.encode(message))
     return messages
 
 
@@ -82,7 +82,7 @@ async def test_run_that_goes_on_is_looked_at_again(world: World) -> None:
     world.azure.agent.pace = 3600
     await handle(world, request(await world.push()))
     (message,) = await eventually(lambda: world.take(RUN_CHECKS))
-    await work.run_check(world.services, world.encode(message))
+    await world.groundswell.work.run_check(world.encode(message))
     assert await world.waiting(RUN_CHECKS) == 1
     world.azure.agent.pace = 0
     world.azure.clock.advance(3601)
@@ -134,7 +134,7 @@ async def test_run_that_was_too_early_for_its_grant_is_repeated_until_it_works(w
     world.azure.clock.advance(301)
     (again,) = await world.take(REBUILD_REQUESTS)
     assert (again["cause"], again["replaces"]) == ("retry", first["runId"])
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     await check(world)
     second, _ = await world.runs()
     assert second["status"] == "Succeeded"
@@ -149,14 +149,14 @@ async def test_run_that_was_too_early_is_not_repeated_once_something_newer_was_p
     # The content of its first run is not named by the request: it is what the tag points to when the run is started.
     await company_life.deliver_change(world, registry_id(TEAM))
     (first,) = await world.take(REBUILD_REQUESTS)
-    await work.rebuild_requested(world.services, world.encode(first))
+    await world.groundswell.work.rebuild_requested(world.encode(first))
     await check(world)
     (retry,) = await world.take(REBUILD_REQUESTS)
     world.azure.clock.advance(301)
     await company_life.push(world, "two")
     await company_life.work_off(world)
     await world.reconnect()
-    await work.rebuild_requested(world.services, world.encode(retry))
+    await world.groundswell.work.rebuild_requested(world.encode(retry))
     await company_life.work_off(world)
     one, two = await company_life.built(world)
     assert one != two
@@ -175,7 +175,7 @@ async def test_redelivered_retry_does_not_build_twice(world: World) -> None:
     world.azure.clock.advance(301)
     (again,) = await world.take(REBUILD_REQUESTS)
     for _ in range(2):
-        await work.rebuild_requested(world.services, world.encode(again))
+        await world.groundswell.work.rebuild_requested(world.encode(again))
     assert len(await world.runs()) == 2
 
 
@@ -211,7 +211,7 @@ async def test_answer_lost_after_the_run_was_started_leads_to_no_second_run(worl
     await handle(world, request(digest))
     (again,) = await world.take(REBUILD_REQUESTS)
     assert again["attempts"] == 1
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     (run,) = await world.runs()
     (row,) = await world.ledger("run|")
     assert row["RowKey"] == f"run|{run['runId']}"
@@ -227,7 +227,7 @@ async def test_throttled_request_comes_back_after_the_delay_azure_asked_for(worl
     (again,) = await world.take(REBUILD_REQUESTS)
     # Until then this worker leaves the subscription alone; one that knows nothing of the delay stands for later.
     await world.reconnect()
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     assert len(await world.runs()) == 1
 
 
@@ -242,7 +242,7 @@ async def test_request_azure_refuses_for_good_is_set_aside_with_its_reason_in_th
     (row,) = await world.ledger("request|")
     assert "TasksOperationsNotAllowed" in row["reason"]
     # Put back after the cause is mended, it builds.
-    await work.rebuild_requested(world.services, world.encode(aside))
+    await world.groundswell.work.rebuild_requested(world.encode(aside))
     assert len(await world.runs()) == 1
 
 
@@ -276,8 +276,7 @@ async def test_request_for_a_registry_that_is_gone_is_skipped(world: World) -> N
 
 @pytest.mark.parametrize("queue", [REBUILD_REQUESTS, RUN_CHECKS])
 async def test_message_that_is_none_is_set_aside_as_it_came(world: World, queue: str) -> None:
-    handler = work.rebuild_requested if queue == REBUILD_REQUESTS else work.run_check
-    await handler(world.services, b'{"hello": "world"}')
+    await HANDLERS[queue](world.groundswell.work, b'{"hello": "world"}')
     assert await world.take(f"{queue}-poison") == [{"hello": "world"}]
 
 

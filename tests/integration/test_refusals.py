@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from dev.testing.azure import SUBSCRIPTION
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
 from shared.domain.errors import PermanentError
-from shared.flows import operations, work
 from tests.integration.company_life import HANDLERS, built, push, work_off
 from tests.integration.test_rebuilding import check, handle, request
 from tests.integration.world import (
@@ -69,10 +68,10 @@ async def test_what_only_a_person_can_change_is_set_aside_at_once_and_says_what_
     (row,) = await world.ledger("request|")
     assert row["outcome"] == "PermanentError"
     with pytest.raises(PermanentError, match=advice):
-        await operations.start_run(world.services, TEAM, b"")
+        await world.groundswell.starts.start_run(TEAM, b"")
     assert "app-roles" not in row["reason"]
     world.azure.restrictions.reset()
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 0}
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 0}
     await work_off(world)
     assert len(await world.runs()) == 1
 
@@ -95,7 +94,7 @@ async def test_subscription_that_azure_does_not_find_is_no_registry_that_is_gone
     body = {"error": {"code": "SubscriptionNotFound", "message": "The subscription could not be found."}}
     world.fault(method="GET", path=f".*/registries/{TEAM}", status=404, body=body)
     with pytest.raises(PermanentError, match="GROUNDSWELL_SUBSCRIPTIONS"):
-        await operations.start_run(world.services, TEAM, b"")
+        await world.groundswell.starts.start_run(TEAM, b"")
 
 
 @pytest.mark.parametrize("restriction", [LOCKED, {"kind": "disabled", "scope": SUBSCRIPTION}], ids=["lock", "disabled"])
@@ -123,7 +122,7 @@ async def test_push_on_day_one_is_built_once_the_apps_roles_work(world: World) -
     event = await push(world, "one")
     for _ in range(3):
         (message,) = await world.take(FAN_OUTS)
-        await work.fan_out_requested(world.services, world.encode(message))
+        await world.groundswell.work.fan_out_requested(world.encode(message))
     assert await poisoned(world) == []
     assert {queue for queue, _ in world.delays} == {FAN_OUTS}
     assert max(delay for _, delay in world.delays) <= 120
@@ -145,16 +144,16 @@ async def test_role_that_does_not_work_yet_is_waited_for_and_one_that_is_missing
     (waiting,) = await world.take(REBUILD_REQUESTS)
     assert waiting["failingSince"]
     await world.reconnect(GROUNDSWELL_GRANT_PATIENCE_SECONDS="0")
-    await work.rebuild_requested(world.services, world.encode(waiting))
+    await world.groundswell.work.rebuild_requested(world.encode(waiting))
     assert await poisoned(world) == [REBUILD_REQUESTS]
     (row,) = await world.ledger("request|")
     assert "Give the app's identity the role named in infra/app-roles.json" in row["reason"]
     await deploy(world.owner, world.app)
     await world.reconnect()
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 0}
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 0}
     (again,) = await world.take(REBUILD_REQUESTS)
     assert "failingSince" not in again
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     assert len(await world.runs()) == 1
 
 
@@ -166,7 +165,7 @@ async def test_patience_for_a_right_counts_from_its_first_refusal_not_from_what_
     (waiting,) = await world.take(REBUILD_REQUESTS)
     assert "failingSince" not in waiting
     world.fault(path=".*/scheduleRun", status=403, body={"error": {"code": "AuthorizationFailed", "message": "No."}})
-    await work.rebuild_requested(world.services, world.encode(waiting))
+    await world.groundswell.work.rebuild_requested(world.encode(waiting))
     assert await poisoned(world) == []
     await work_off(world)
     assert len(await world.runs()) == 1
@@ -176,7 +175,7 @@ async def test_patience_for_a_right_counts_from_its_first_refusal_not_from_what_
 async def test_conflict_of_an_unknown_kind_is_tried_for_an_hour(world: World, age: timedelta, aside: bool) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     digest = await world.push()
-    since = (world.services.now() - age).isoformat()
+    since = (datetime.now(UTC) - age).isoformat()
     world.fault(path=".*/scheduleRun", status=409, body={"error": {"code": "SomethingNew", "message": "No."}})
     await handle(world, request(digest, failingSince=since))
     assert await poisoned(world) == ([REBUILD_REQUESTS] if aside else [])
@@ -191,7 +190,7 @@ async def test_run_is_looked_at_again_when_the_right_to_read_it_works_again(worl
     await check(world)
     assert await poisoned(world) == []
     (again,) = await eventually(lambda: world.take(RUN_CHECKS))
-    await work.run_check(world.services, world.encode(again))
+    await world.groundswell.work.run_check(world.encode(again))
     (row,) = await world.ledger("run|")
     assert (row["state"], row["status"]) == ("ended", "Succeeded")
 
@@ -204,4 +203,4 @@ async def test_identity_that_is_not_assigned_to_the_app_is_named_as_the_cause(
     monkeypatch.setenv("AZURE_CLIENT_ID", nobody)
     await world.reconnect(AZURE_CLIENT_ID=nobody)
     with pytest.raises(PermanentError, match=r"no token for the app's identity .*AZURE_CLIENT_ID"):
-        await operations.start_run(world.services, TEAM, b"")
+        await world.groundswell.starts.start_run(TEAM, b"")

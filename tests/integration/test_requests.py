@@ -11,7 +11,7 @@ import pytest
 from dev.localazure.journal import Fault
 from shared.adapters.messages import FAN_OUTS
 from shared.domain.errors import InvalidInput, TemporaryError
-from shared.flows import operations, work
+from shared.flows.starts import Started
 from tests.integration.company_life import HANDLERS, ask_for_all, built, push, work_off
 from tests.integration.world import IMAGE, OPTED_IN, POLICY, TEAM, World, registry_id
 
@@ -32,8 +32,8 @@ def write_second_task(world: World, images: str) -> None:
     world.write_policy(text=POLICY + SECOND_TASK.format(images=images))
 
 
-async def started(world: World, **body: str) -> operations.Started:
-    return await operations.start_run(world.services, TEAM, json.dumps(body).encode())
+async def started(world: World, **body: str) -> Started:
+    return await world.groundswell.starts.start_run(TEAM, json.dumps(body).encode())
 
 
 async def run_with_log(world: World, log: str) -> str:
@@ -58,13 +58,13 @@ def lines(size: int) -> str:
 async def test_long_log_is_shown_whole(world: World) -> None:
     log = lines(4 * MIB - 200) + LAST
     run_id = await run_with_log(world, log)
-    assert await operations.run_log(world.services, TEAM, run_id) == log
+    assert await world.groundswell.views.run_log(TEAM, run_id) == log
 
 
 async def test_of_a_log_that_is_too_long_the_end_is_shown_and_how_much_is_missing(world: World) -> None:
     log = lines(9 * MIB) + LAST
     run_id = await run_with_log(world, log)
-    note, _, shown = (await operations.run_log(world.services, TEAM, run_id)).partition("\n")
+    note, _, shown = (await world.groundswell.views.run_log(TEAM, run_id)).partition("\n")
     assert log.endswith(shown)
     assert shown.endswith(LAST)
     assert re.match(r"\d{8} harmless output", shown), "begins in the middle of a line"
@@ -76,7 +76,7 @@ async def test_of_a_log_that_is_too_long_the_end_is_shown_and_how_much_is_missin
 @pytest.mark.parametrize("log", ["", "é" * (3 * MIB), "\n" * (5 * MIB)], ids=["empty", "one line", "empty lines"])
 async def test_log_without_lines_is_shown_too(world: World, log: str) -> None:
     run_id = await run_with_log(world, log)
-    shown = await operations.run_log(world.services, TEAM, run_id)
+    shown = await world.groundswell.views.run_log(TEAM, run_id)
     assert shown.partition("\n")[2].lstrip("\ufffd") in log if log else shown == ""
 
 
@@ -84,7 +84,7 @@ async def test_log_that_breaks_off_on_its_way_is_asked_for_again(world: World) -
     run_id = await run_with_log(world, lines(MIB))
     world.azure.front.faults.append(Fault(path=".*/rawtext.log", reset="after", times=5))
     with pytest.raises(TemporaryError, match="Could not read the log") as error:
-        await operations.run_log(world.services, TEAM, run_id)
+        await world.groundswell.views.run_log(TEAM, run_id)
     assert "sig=" not in str(error.value)
 
 
@@ -142,7 +142,7 @@ async def test_run_asked_for_over_http_leaves_a_line_that_names_it(
     caplog.set_level(logging.INFO, "groundswell")
     await world.push()
     await world.create_registry(TEAM, tags=OPTED_IN)
-    run = await operations.start_run(world.services, TEAM, b"", "deploy-4711")
+    run = await world.groundswell.starts.start_run(TEAM, b"", "deploy-4711")
     (line,) = [record for record in caplog.records if record.getMessage().startswith("run asked for")]
     fields = {name: vars(line)[f"groundswell.{name}"] for name in ("request_id", "registry", "task", "run_id")}
     assert fields == {"request_id": "deploy-4711", "registry": TEAM, "task": "helloworldtask", "run_id": run.run_id}
@@ -157,7 +157,7 @@ async def nothing_set_aside(world: World) -> bool:
 
 async def ask_who_is_affected(world: World) -> None:
     for message in await world.take(FAN_OUTS):
-        await work.fan_out_requested(world.services, world.encode(message))
+        await world.groundswell.work.fan_out_requested(world.encode(message))
 
 
 @pytest.mark.parametrize("onboarded", [False, True], ids=["new", "onboarded"])

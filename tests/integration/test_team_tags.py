@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import GroundswellError, NotSelected
-from shared.flows import operations
 from tests.integration.company_life import ask_for_all, built, push, set_tags, work_off
 from tests.integration.world import OPTED_IN, TEAM, World
 
@@ -23,7 +22,7 @@ REFUSED = {
 
 
 async def shown(world: World) -> dict[str, Any]:
-    (task,) = (await operations.show_registry(world.services, TEAM))["tasks"]
+    (task,) = (await world.groundswell.views.registry(TEAM))["tasks"]
     return dict(task)
 
 
@@ -40,7 +39,7 @@ async def test_refused_override_starts_nothing_and_writes_nothing_until_it_is_me
     assert await ask_for_all(world) == 1
     await work_off(world)
     with pytest.raises(NotSelected, match=f"until its tags are mended: tag {tag}"):
-        await operations.start_run(world.services, TEAM, b"")
+        await world.groundswell.starts.start_run(TEAM, b"")
     assert world.app_writes(before) == []
     assert await world.runs() == []
     task = await shown(world)
@@ -78,10 +77,10 @@ async def test_credential_in_an_override_is_never_repeated(world: World, caplog:
     await push(world, "one")
     await set_tags(world, {**OPTED_IN, CONTEXT: REFUSED[CONTEXT]})
     await work_off(world)
-    said = [json.dumps(await operations.show_registry(world.services, TEAM))]
+    said = [json.dumps(await world.groundswell.views.registry(TEAM))]
     for body in (b"", b'{"baseImage": "https://user:%s@example.com/node:15"}' % SECRET.encode()):
         with pytest.raises(GroundswellError) as refused:
-            await operations.start_run(world.services, TEAM, body)
+            await world.groundswell.starts.start_run(TEAM, body)
         said.append("".join(traceback.format_exception(refused.value)))
     said += [f"{record.getMessage()} {record.__dict__}" for record in caplog.records]
     said += [str(row) for prefix in ("request|", "run|", "build|") for row in await world.ledger(prefix)]
@@ -99,21 +98,21 @@ async def test_word_that_nobody_knows_is_named_where_the_registry_is_shown(world
         "the tag base-image-rebuilds says 'enable', which counts as no: write enabled, paused or disabled"
     ]
     with pytest.raises(NotSelected, match="says 'enable', which counts as no"):
-        await operations.start_run(world.services, TEAM, b"")
+        await world.groundswell.starts.start_run(TEAM, b"")
     assert await world.runs() == []
 
 
 async def test_error_for_an_unknown_registry_names_no_subscription_and_no_other_registry(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     for call in (
-        operations.show_registry(world.services, "unknown"),
-        operations.start_run(world.services, "unknown", b""),
-        operations.show_run(world.services, "unknown", "cf1"),
+        world.groundswell.views.registry("unknown"),
+        world.groundswell.starts.start_run("unknown", b""),
+        world.groundswell.views.run("unknown", "cf1"),
     ):
         with pytest.raises(GroundswellError, match="There is no registry 'unknown'") as refused:
             await call
         assert TEAM not in str(refused.value)
-        assert not [each for each in world.services.settings.subscriptions if each in str(refused.value)]
+        assert not [each for each in world.groundswell.settings.subscriptions if each in str(refused.value)]
 
 
 @pytest.mark.parametrize(
@@ -126,17 +125,17 @@ async def test_error_for_an_unknown_registry_names_no_subscription_and_no_other_
 )  # fmt: skip
 async def test_whole_fleet_is_rebuilt_only_if_the_body_says_so(world: World, body: bytes) -> None:
     with pytest.raises(GroundswellError):
-        await operations.start_fleet(world.services, body)
+        await world.groundswell.starts.start_fleet(body)
 
 
 @pytest.mark.parametrize("body", [b'{"task": ""}', b'{"baseImage": ""}', b'{"task": null}'])
 async def test_run_is_not_started_for_a_name_that_is_empty(world: World, body: bytes) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     with pytest.raises(GroundswellError, match=r"task|baseImage"):
-        await operations.start_run(world.services, TEAM, body)
+        await world.groundswell.starts.start_run(TEAM, body)
     assert await world.runs() == []
 
 
 async def test_replay_of_something_in_particular_puts_nothing_back(world: World) -> None:
     with pytest.raises(GroundswellError, match="queue"):
-        await operations.replay(world.services, b'{"queue": "fan-outs"}')
+        await world.groundswell.replay.replay(b'{"queue": "fan-outs"}')

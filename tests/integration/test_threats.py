@@ -9,7 +9,6 @@ import pytest
 
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS
 from shared.domain.errors import NotFound
-from shared.flows import fanout, operations, work
 from tests.integration.company_life import built, deliver_push, push, push_event, work_off
 from tests.integration.world import BASE, IMAGE, OPTED_IN, TEAM, World, registry_id
 
@@ -45,13 +44,13 @@ async def test_event_of_any_size_becomes_a_message_that_fits_the_queue(world: Wo
     event = push_event("sha256:" + "6" * 64, image=f"baseimages/python:3.{'9' * 100}")
     event["data"]["request"] = {"host": "x" * 900_000, "useragent": "y" * 100_000}
     event["data"]["target"]["length"] = 10**500
-    message = fanout.base_image_pushed(world.services, event)
+    message = world.groundswell.fan_outs.base_image_pushed(event)
     assert message
     assert len(message.encode()) < 2_000
     for part in ("id", "repository", "tag", "digest"):
         huge = push_event("sha256:" + "6" * 64)
         (huge if part == "id" else huge["data"]["target"])[part] = "a" * 900_000
-        assert fanout.base_image_pushed(world.services, huge) is None
+        assert world.groundswell.fan_outs.base_image_pushed(huge) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ async def test_event_of_any_size_becomes_a_message_that_fits_the_queue(world: Wo
 async def test_request_in_the_queue_reaches_no_registry_that_is_not_watched(world: World, registry: str) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     await world.push()
-    await world.services.base_registry(world.services.policy)
+    await world.groundswell.fleet.base(world.groundswell.policy())
     before = world.azure.journal.last
     message = {"id": "forged", "registry": registry, "task": "helloworldtask", "cause": "manual", "requestedAt": NOW}
     await world.send(REBUILD_REQUESTS, world.encode(message))
@@ -88,7 +87,7 @@ async def test_request_for_a_task_that_the_policy_does_not_have_asks_azure_for_n
     await work_off(world)
     assert world.app_calls(before) == []
     with pytest.raises(NotFound, match="The policy has no task"):
-        await operations.start_run(world.services, TEAM, json.dumps({"task": task}).encode())
+        await world.groundswell.starts.start_run(TEAM, json.dumps({"task": task}).encode())
 
 
 @pytest.mark.parametrize("run_id", ["../../../../tasks/helloworldtask", "cf1/listLogSasUrl?x=", "cf1'"])
@@ -98,7 +97,7 @@ async def test_run_check_in_the_queue_only_reads_runs(world: World, run_id: str)
                "requestedAt": NOW}  # fmt: skip
     check = {"request": request, "runId": run_id, "build": "forged", "scheduledAt": NOW}
     before = world.azure.journal.last
-    await work.run_check(world.services, world.encode(check))
+    await world.groundswell.work.run_check(world.encode(check))
     calls = world.azure.journal.since(before, caller=world.app.name)
     assert {entry["method"] for entry in calls} <= {"GET"}
     assert all("/runs/" in entry["path"] for entry in calls)

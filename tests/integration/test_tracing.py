@@ -14,7 +14,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from shared.flows import fanout, operations, work
 from tests.integration.world import BASE, IMAGE, OPTED_IN, TEAM, World, registry_id
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -48,20 +47,20 @@ async def test_messages_of_a_push_belong_to_its_trace_to_the_end(world: World) -
     await world.create_registry(TEAM, tags=OPTED_IN)
     event = pushed(await world.push())
     with invocation():
-        message = fanout.base_image_pushed(world.services, event)
+        message = world.groundswell.fan_outs.base_image_pushed(event)
     assert message
     assert traces([json.loads(message)]) == [TRACE]
 
-    await work.fan_out_requested(world.services, message.encode())
+    await world.groundswell.work.fan_out_requested(message.encode())
     requests = await world.take(REBUILD_REQUESTS)
     assert traces(requests) == [TRACE]
 
     world.fault(path=".*/scheduleRun", status=503)
-    await work.rebuild_requested(world.services, world.encode(requests[0]))
+    await world.groundswell.work.rebuild_requested(world.encode(requests[0]))
     (again,) = await world.take(REBUILD_REQUESTS)
     assert (again["attempts"], again["traceparent"]) == (1, requests[0]["traceparent"])
 
-    await work.rebuild_requested(world.services, world.encode(again))
+    await world.groundswell.work.rebuild_requested(world.encode(again))
     checks: list[dict[str, Any]] = await eventually(lambda: world.take(RUN_CHECKS))
     assert traces(checks) == [TRACE]
 
@@ -70,9 +69,9 @@ async def test_replayed_message_goes_back_to_its_trace(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
     event = pushed(await world.push())
     with invocation():
-        message = fanout.base_image_pushed(world.services, event)
+        message = world.groundswell.fan_outs.base_image_pushed(event)
     assert message
     await world.send(f"{FAN_OUTS}-poison", message.encode())
 
-    assert await operations.replay(world.services) == {"replayed": 1, "kept": 0}
+    assert await world.groundswell.replay.replay() == {"replayed": 1, "kept": 0}
     assert traces(await world.take(FAN_OUTS)) == [TRACE]

@@ -6,8 +6,10 @@ import base64
 import contextlib
 import json
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -24,8 +26,11 @@ from dev.sandbox import infra
 from dev.testing.azure import SUBSCRIPTION, Client, Reply
 from dev.testing.functions_host import eventually
 from shared import settings
+from shared.adapters.clients import Clients
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
-from shared.services import Services
+from shared.app import App as Groundswell
+from shared.app import build, utc_now
+from shared.domain.moments import Clock
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = f"{SUBSCRIPTION}/resourceGroups/myResourceGroup"
@@ -49,6 +54,7 @@ tasks:
       contextUrl: https://github.com/Azure-Samples/acr-build-helloworld-node.git#main
       image: hello-world
 """
+Spoil = Callable[[PipelineRequest[Any]], None]
 USER_ASSIGNED = "{type: UserAssigned, name: myACRTasksId, resourceGroup: myResourceGroup}"
 SYSTEM_ASSIGNED = "{type: SystemAssigned}"
 
@@ -74,21 +80,34 @@ class World:
     storage: str
     roles: dict[str, str]
     table: str = field(default_factory=lambda: f"ledger{secrets.token_hex(8)}")
-    services: Services = field(init=False)
+    groundswell: Groundswell = field(init=False)
     delays: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Connect the app."""
         self.write_policy()
-        self._connect(self.settings)
+        self.groundswell = self.build({})
 
-    def _connect(self, values: dict[str, str]) -> None:
-        self.services = Services(settings.load(values))
-        # Azurite knows only real time, so the wire makes delayed messages visible at once and notes their delays.
-        queues = QueueServiceClient.from_connection_string(self.storage, raw_request_hook=self._hurry)
-        self.services.clients._made["queues", ""] = queues
+    def build(self, changes: Mapping[str, str], *, clock: Clock = utc_now, spoil: Spoil | None = None) -> Groundswell:
+        """Build the app of a worker.
+
+        Args:
+            changes: Settings that differ.
+            spoil: Sees what is asked of the queues before it is sent, and may change it; then nothing is asked twice.
+        """
+
+        def hook(request: PipelineRequest[Any]) -> None:
+            self._hurry(request)
+            if spoil:
+                spoil(request)
+
+        retries: dict[str, Any] = {"retry_total": 0} if spoil else {}
+        queues = QueueServiceClient.from_connection_string(self.storage, raw_request_hook=hook, **retries)
+        values = settings.load({**self.settings, **changes})
+        return build(values, clock=clock, clients=partial(Clients, queues=queues))
 
     def _hurry(self, request: PipelineRequest[Any]) -> None:
+        """Make a delayed message visible at once and note its delay: Azurite knows only real time."""
         http, url = request.http_request, urlsplit(request.http_request.url)
         query = dict(parse_qsl(url.query))
         if http.method == "POST" and url.path.endswith("/messages") and query.get("visibilitytimeout", "0") != "0":
@@ -112,9 +131,14 @@ class World:
         )
 
     async def reconnect(self, **changes: str) -> None:
-        """Start the app's services afresh, with other settings."""
-        await self.services.close()
-        self._connect({**self.settings, **changes})
+        """Start the app afresh, with other settings."""
+        await self.groundswell.close()
+        self.groundswell = self.build(changes)
+
+    async def spoil_queues(self, spoil: Spoil) -> None:
+        """Start the app afresh, with `spoil` on its way to the queues; see `build`."""
+        await self.groundswell.close()
+        self.groundswell = self.build({}, spoil=spoil)
 
     @property
     def policy_text(self) -> str:
@@ -172,11 +196,11 @@ class World:
         queues = (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS)
         for queue in (*queues, *(f"{name}-poison" for name in queues)):
             with contextlib.suppress(ResourceNotFoundError):
-                await self.services.clients.queues().get_queue_client(queue).clear_messages()
+                await self.groundswell.clients.queues().get_queue_client(queue).clear_messages()
 
     async def age_claims(self, age: timedelta) -> None:
         """Let all claims of the team registry look older than they are, as if that much time had passed."""
-        table = self.services.clients.tables().get_table_client(self.table)
+        table = self.groundswell.clients.tables().get_table_client(self.table)
         async for row in table.query_entities("RowKey ge 'turn|' and RowKey lt 'turn}'"):
             for name in ("since", "until"):
                 row[name] -= age
@@ -184,7 +208,7 @@ class World:
 
     async def take(self, queue: str) -> list[dict[str, Any]]:
         """Take all messages out of a queue."""
-        client, taken = self.services.clients.queues().get_queue_client(queue), []
+        client, taken = self.groundswell.clients.queues().get_queue_client(queue), []
         with contextlib.suppress(ResourceNotFoundError):
             async for message in client.receive_messages(max_messages=32):
                 taken.append(json.loads(base64.b64decode(message.content)))
@@ -193,7 +217,7 @@ class World:
 
     async def send(self, queue: str, body: bytes) -> None:
         """Put a message into a queue."""
-        client = self.services.clients.queues().get_queue_client(queue)
+        client = self.groundswell.clients.queues().get_queue_client(queue)
         with contextlib.suppress(ResourceExistsError):
             await client.create_queue()
         await client.send_message(base64.b64encode(body).decode())
@@ -215,7 +239,7 @@ class World:
     async def waiting(self, queue: str) -> int:
         """Return how many messages a queue holds, the delayed ones included."""
         with contextlib.suppress(ResourceNotFoundError):
-            found = await self.services.clients.queues().get_queue_client(queue).get_queue_properties()
+            found = await self.groundswell.clients.queues().get_queue_client(queue).get_queue_properties()
             return int(found.approximate_message_count or 0)
         return 0
 
@@ -236,8 +260,11 @@ class World:
 
     async def ledger(self, prefix: str, registry: str = TEAM) -> list[dict[str, Any]]:
         """Return the ledger's rows of a registry whose key starts so."""
-        rows = await self.services.ledger.rows(registry)
-        return [dict(row) for row in rows if row["RowKey"].startswith(prefix)]
+        table = self.groundswell.clients.tables().get_table_client(self.table)
+        rows: list[dict[str, Any]] = []
+        with contextlib.suppress(ResourceNotFoundError):
+            rows.extend([dict(row) async for row in table.query_entities(f"PartitionKey eq '{registry.lower()}'")])
+        return [row for row in rows if row["RowKey"].startswith(prefix)]
 
     def fault(self, **fault: Any) -> None:
         """Disturb the app's next matching request."""

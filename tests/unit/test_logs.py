@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from shared import settings
-from shared.flows import fanout
+from shared.app import App, build
 from shared.logs import Log
-from shared.services import Services
 from tests.builders import NODE, SUBSCRIPTION, TASK_FILE, event, policy_document, replaced
 
 
@@ -62,11 +61,11 @@ def test_percent_signs_in_fields_are_harmless(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Services:
-    """The app's real services: events that are ignored need no connection."""
+def app(tmp_path: Path) -> App:
+    """The real app: events that are ignored need no connection."""
     (tmp_path / "task.yaml").write_text(TASK_FILE)
     (tmp_path / "rebuilds.yaml").write_text(yaml.safe_dump(policy_document()))
-    return Services(
+    return build(
         settings.load(
             {
                 "GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION,
@@ -79,12 +78,12 @@ def services(tmp_path: Path) -> Services:
 
 @pytest.mark.parametrize("name", ["task_written", "webhook_written", "run_scheduled", "deployment_written"])
 async def test_ignored_event_is_logged_with_its_reason_and_without_its_claims(
-    name: str, services: Services, caplog: pytest.LogCaptureFixture
+    name: str, app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     delivered = event(name)
 
-    assert await fanout.team_registry_changed(services, delivered) == []
+    assert await app.fan_outs.team_registry_changed(delivered) == []
 
     (record,) = caplog.records
     assert delivered["id"] in record.getMessage()
@@ -94,10 +93,10 @@ async def test_ignored_event_is_logged_with_its_reason_and_without_its_claims(
 
 
 @pytest.mark.parametrize("broken", ["id", "data", "eventType"])
-async def test_malformed_event_is_a_warning(broken: str, services: Services, caplog: pytest.LogCaptureFixture) -> None:
+async def test_malformed_event_is_a_warning(broken: str, app: App, caplog: pytest.LogCaptureFixture) -> None:
     delivered = replaced(event("registry_created"), broken, ["Hong Gildong"])
 
-    assert await fanout.team_registry_changed(services, delivered) == []
+    assert await app.fan_outs.team_registry_changed(delivered) == []
 
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -105,12 +104,10 @@ async def test_malformed_event_is_a_warning(broken: str, services: Services, cap
     assert "Gildong" not in repr(vars(record))
 
 
-def test_push_that_no_task_builds_on_is_logged_by_its_image(
-    services: Services, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_push_that_no_task_builds_on_is_logged_by_its_image(app: App, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "groundswell")
     pushed = replaced(event("image_pushed"), "data.target.tag", "16-alpine")
 
-    assert fanout.base_image_pushed(services, pushed) is None
+    assert app.fan_outs.base_image_pushed(pushed) is None
 
     assert "reason=not-in-policy detail=baseimages/node:16-alpine" in caplog.text

@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from shared import services, telemetry
+from shared import telemetry
 from shared.adapters.messages import Cause, FanOut, RebuildRequest, RunCheck, decode
+from shared.app import current
 from shared.domain.errors import ConfigurationError, NotPermitted
 from tests.builders import registry_id
 
@@ -178,10 +179,10 @@ def test_part_that_fails_is_counted_by_its_name() -> None:
 def test_invocation_that_its_settings_forbid_counts_as_a_failed_request(
     spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "_current", None)
+    current.cache_clear()
     monkeypatch.setenv("GROUNDSWELL_SUBSCRIPTIONS", "not an id")
     with pytest.raises(ConfigurationError, match="GROUNDSWELL_SUBSCRIPTIONS"):
-        services.current()
+        current()
     (span,) = spans.get_finished_spans()
     assert (span.name, span.kind, span.status.status_code) == ("settings", SpanKind.CONSUMER, StatusCode.ERROR)
     assert "GROUNDSWELL_SUBSCRIPTIONS" in str(span.status.description)

@@ -1,0 +1,142 @@
+"""The composition root: makes every adapter and every flow, and gives each what it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from shared import settings as all_settings
+from shared import telemetry
+from shared.adapters.arm import Arm
+from shared.adapters.clients import Clients
+from shared.adapters.fleet import Fleet
+from shared.adapters.ledger import Ledger
+from shared.adapters.policy_file import PolicyFile
+from shared.adapters.queues import Queues
+from shared.adapters.registry_images import RegistryImages
+from shared.adapters.run_logs import RunLogs
+from shared.domain.moments import Clock
+from shared.domain.pacing import Pacer
+from shared.domain.policy import Policy
+from shared.flows.fanout import FanOuts
+from shared.flows.followup import Followup
+from shared.flows.onboarding import Onboarding
+from shared.flows.rebuilds import Rebuilds
+from shared.flows.replay import Replay
+from shared.flows.starts import Starts
+from shared.flows.views import Views
+from shared.flows.watch import Watch
+from shared.flows.work import Work
+from shared.settings import Settings
+
+APP_FOLDER = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class App:
+    """The app's flows, and the adapters under them. One serves all invocations of a worker.
+
+    Attributes:
+        policy: Reads the policy; raises ConfigurationError if it is missing or wrong.
+    """
+
+    settings: Settings
+    policy: Callable[[], Policy]
+    clients: Clients
+    queues: Queues
+    ledger: Ledger
+    fleet: Fleet
+    onboarding: Onboarding
+    fan_outs: FanOuts
+    work: Work
+    starts: Starts
+    views: Views
+    replay: Replay
+    watch: Watch
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.clients.close()
+
+
+def utc_now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    policy: Callable[[], Policy] | None = None,
+    pacer: Pacer | None = None,
+    clients: Callable[[Settings, Pacer], Clients] = Clients,
+) -> App:
+    """Make the app. Nothing is read or connected yet.
+
+    Args:
+        policy: Reads the policy; by default the file that the settings name, again when it has changed.
+        pacer: Keeps the pace of writes to Resource Manager; by default one that knows nothing yet.
+        clients: Makes the SDKs' clients.
+    """
+    policy = policy or PolicyFile(APP_FOLDER / settings.policy).load
+    pacer = pacer or Pacer()
+    made = clients(settings, pacer)
+    arm, images, queues = Arm(made), RegistryImages(made), Queues(made)
+    run_logs = RunLogs(arm)
+    ledger = Ledger(made, settings.ledger_table, timedelta(seconds=settings.claim_seconds))
+    fleet = Fleet(arm, settings.subscriptions, settings.fleet_cache_seconds)
+
+    onboarding = Onboarding(policy=policy, fleet=fleet, arm=arm, ledger=ledger)
+    fan_outs = FanOuts(
+        policy=policy, fleet=fleet, arm=arm, ledger=ledger, queues=queues, clock=clock,
+        subscriptions=settings.subscriptions, settling=settings.settling,
+    )  # fmt: skip
+    rebuilds = Rebuilds(
+        policy=policy, onboarding=onboarding, fleet=fleet, arm=arm, images=images, ledger=ledger, queues=queues,
+        pacer=pacer, clock=clock, subscriptions=settings.subscriptions, settling=settings.settling,
+        follow_runs=settings.follow_runs, run_check_seconds=settings.run_check_seconds,
+    )  # fmt: skip
+    followup = Followup(
+        onboarding=onboarding, fleet=fleet, arm=arm, run_logs=run_logs, ledger=ledger, queues=queues, clock=clock,
+        settling=settings.settling, run_check_seconds=settings.run_check_seconds,
+    )  # fmt: skip
+    return App(
+        settings=settings,
+        policy=policy,
+        clients=made,
+        queues=queues,
+        ledger=ledger,
+        fleet=fleet,
+        onboarding=onboarding,
+        fan_outs=fan_outs,
+        work=Work(
+            fan_outs=fan_outs, rebuilds=rebuilds, followup=followup, queues=queues, ledger=ledger, clock=clock
+        ),
+        starts=Starts(
+            policy=policy, fleet=fleet, rebuilds=rebuilds, fan_outs=fan_outs, ledger=ledger, clock=clock,
+            registry_suffix=settings.registry_suffix,
+        ),
+        views=Views(
+            policy=policy, onboarding=onboarding, fleet=fleet, arm=arm, run_logs=run_logs, ledger=ledger
+        ),
+        replay=Replay(queues=queues, clock=clock),
+        watch=Watch(
+            policy=policy, fleet=fleet, queues=queues, ledger=ledger, clock=clock, policy_file=settings.policy,
+            ledger_table=settings.ledger_table,
+        ),
+    )  # fmt: skip
+
+
+@cache
+def current() -> App:
+    """Return the worker's app, which is made at the first call.
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong.
+    """
+    with telemetry.preparing("settings"):
+        return build(all_settings.load())
