@@ -1,19 +1,20 @@
-"""What travels in the queues: JSON objects, validated on the way in."""
+"""What travels in the queues: JSON objects, validated on the way in, each in its trace."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from shared import telemetry
-from shared.domain import images
+from shared.domain import images, retries
 from shared.domain.echo import shown
-from shared.domain.errors import GroundswellError, InvalidInput, Patience, TemporaryError
+from shared.domain.errors import GroundswellError, InvalidInput
 from shared.domain.images import BaseImage
 from shared.domain.registries import REGISTRY_ID
+from shared.domain.retries import History
 from shared.telemetry import Traced
 
 FAN_OUTS = "fan-outs"
@@ -24,48 +25,6 @@ REBUILD_REQUESTS = "rebuild-requests"
 
 RUN_CHECKS = "run-checks"
 """Queue of runs to look at until they have ended."""
-
-GIVE_UP_AFTER = timedelta(hours=24)
-"""How old a message must be to be set aside after a temporary failure …"""
-
-GIVE_UP_ATTEMPTS = 20
-"""… and how often it must have failed: two and a half hours of trying."""
-
-
-def after_failure(
-    message: _AnyMessage, error: GroundswellError, now: datetime, settling: timedelta
-) -> _AnyMessage | None:
-    """Return the message as it is to be tried again after a failure; None: it is to be set aside.
-
-    Args:
-        settling: How long what was just set up may take to work.
-    """
-    limit = error.patience.limit(settling)
-    if limit is None:
-        return None if _is_given_up(message, now) else message.model_copy(update={"failing_since": None})
-    since = message.failing_since or now
-    return message.model_copy(update={"failing_since": since}) if now - since < limit else None
-
-
-def _is_given_up(message: _Message, now: datetime) -> bool:
-    """Tell whether a message has failed for so long and so often that it is to be set aside.
-
-    It may have lain in the queue while the app was stopped, so its age alone is no reason. Runs are followed until
-    they are lost.
-    """
-    if not isinstance(message, RebuildRequest | FanOut):
-        return False
-    return message.attempts >= GIVE_UP_ATTEMPTS and now - message.requested_at > GIVE_UP_AFTER
-
-
-def next_delay(attempts: int, error: GroundswellError) -> float:
-    """Return the seconds after which to try again: what Azure asked for, or from 15 s growing to 10 min.
-
-    What may work any moment is tried more often: to 2 min.
-    """
-    asked = error.retry_after if isinstance(error, TemporaryError) else None
-    longest = 120.0 if error.patience is Patience.SETTLING else 600.0
-    return max(1.0, min(15.0 * 2 ** min(attempts, 6), longest) if asked is None else asked)
 
 
 class Cause(StrEnum):
@@ -112,6 +71,20 @@ class _Message(Traced):
 
     failing_since: AwareDatetime | None = Field(default=None, alias="failingSince")
 
+    @property
+    def history(self) -> History:
+        """What it has been through, as far as that decides whether it is tried again."""
+        return History(self.failing_since)
+
+    def after_failure(self, error: GroundswellError, now: datetime, settling: timedelta) -> Self | None:
+        """Return the message as it is to be tried again after a failure; None: it is to be set aside.
+
+        Args:
+            settling: How long what was just set up may take to work.
+        """
+        again = retries.after_failure(self.history, error, now, settling)
+        return self.model_copy(update={"failing_since": again.failing_since}) if again else None
+
     def encode(self) -> str:
         """Return the JSON object as text. A message that belongs to no trace joins the current one.
 
@@ -144,6 +117,11 @@ class FanOut(_Message):
     subscriptions: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     attempts: int = Field(default=0, ge=0)
+
+    @property
+    def history(self) -> History:
+        """What it has been through."""
+        return History(self.failing_since, self.attempts, self.requested_at)
 
 
 class RebuildRequest(_Message):
@@ -184,9 +162,14 @@ class RebuildRequest(_Message):
     logins_refused: int = Field(default=0, ge=0, le=1000, alias="loginsRefused")
     refused_since: AwareDatetime | None = Field(default=None, alias="refusedSince")
 
+    @property
+    def history(self) -> History:
+        """What it has been through."""
+        return History(self.failing_since, self.attempts, self.requested_at)
+
 
 class RunCheck(_Message):
-    """Look whether a run has ended.
+    """Look whether a run has ended. It is never too old: runs are followed until they are lost.
 
     Attributes:
         build: The ledger's key of the build that the run belongs to.

@@ -31,7 +31,7 @@ class Patience(Enum):
     DAY = "a day"
 
     def limit(self, settling: timedelta) -> timedelta | None:
-        """Return how long after its first failure a message is given up; None: as `messages` has it for all."""
+        """Return how long after its first failure a message is given up; None: as `retries` has it for all."""
         limits = {Patience.NONE: timedelta(), Patience.SETTLING: settling, Patience.HOUR: timedelta(hours=1)}
         return limits.get(self)
 

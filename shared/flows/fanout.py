@@ -20,8 +20,6 @@ from shared.adapters.messages import (
     FanOut,
     Image,
     RebuildRequest,
-    after_failure,
-    next_delay,
 )
 from shared.adapters.queues import Queues
 from shared.domain import events
@@ -31,6 +29,7 @@ from shared.domain.images import BaseImage
 from shared.domain.moments import Clock, moment
 from shared.domain.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.domain.registries import Registry
+from shared.domain.retries import next_delay
 from shared.logs import Log
 
 log = Log("fanout")
@@ -146,7 +145,7 @@ class FanOuts:
 
     async def put_back(self, message: FanOut, error: GroundswellError) -> float | None:
         """Put a fan-out back in the queue after a failure; return the delay in seconds, or None to give up."""
-        again = after_failure(message, error, self.clock(), self.settling)
+        again = message.after_failure(error, self.clock(), self.settling)
         if again is None:
             return None
         delay = next_delay(message.attempts, error)

@@ -11,7 +11,7 @@ from shared import telemetry
 from shared.adapters.arm import Arm
 from shared.adapters.fleet import Fleet
 from shared.adapters.ledger import Build, Ledger
-from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck, after_failure
+from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, RebuildRequest, RunCheck
 from shared.adapters.queues import Queues
 from shared.adapters.run_logs import RunLogs
 from shared.domain import refusals
@@ -168,7 +168,7 @@ class Followup:
 
     async def put_back(self, check: RunCheck, error: GroundswellError) -> bool:
         """Come back to a run after a failure; tell whether it is worth it."""
-        again = after_failure(check, error, self.clock(), self.settling)
+        again = check.after_failure(error, self.clock(), self.settling)
         if again is None:
             return False
         await self.look_again(again, error)

@@ -20,8 +20,6 @@ from shared.adapters.messages import (
     Image,
     RebuildRequest,
     RunCheck,
-    after_failure,
-    next_delay,
 )
 from shared.adapters.queues import Queues
 from shared.adapters.registry_images import RegistryImages
@@ -33,6 +31,7 @@ from shared.domain.moments import Clock
 from shared.domain.pacing import OutOfBudget, Pacer
 from shared.domain.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.domain.registries import Registry, RegistryId
+from shared.domain.retries import next_delay
 from shared.domain.targets import Target
 from shared.flows.onboarding import Applied, Onboarding
 from shared.logs import Log
@@ -327,7 +326,7 @@ class Rebuilds:
         if isinstance(error, OutOfBudget):
             again = request.model_copy(update={"waited": request.waited + 1, "has_turn": error.has_turn})
         else:
-            failed = after_failure(request, error, self.clock(), self.settling)
+            failed = request.after_failure(error, self.clock(), self.settling)
             if failed is None:
                 return None
             again = failed.model_copy(update={"attempts": request.attempts + 1, "has_turn": False})
