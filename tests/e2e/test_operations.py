@@ -13,9 +13,8 @@ import pytest
 from dev.testing.functions_host import FunctionsHost, eventually
 from shared.adapters.messages import REBUILD_REQUESTS
 from tests.e2e.company import SITE, Company, wire
-from tests.integration.company_life import built
-from tests.integration.test_operations import OTHER_SUBSCRIPTION
-from tests.integration.test_parts import FAR, mend_task, second_task, two_subscriptions, without_rights
+from tests.integration.company_life import OTHER_SUBSCRIPTION, built
+from tests.integration.failing import FAR, mend_task, second_task, two_subscriptions, without_rights
 from tests.integration.world import IMAGE, OPTED_IN, ROOT, TEAM, World, registry_id
 
 

@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from dev.testing.azure import SUBSCRIPTION
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
 from shared.flows.work import Work
@@ -17,6 +18,9 @@ HANDLERS = {
     REBUILD_REQUESTS: Work.rebuild_requested,
     RUN_CHECKS: Work.run_check,
 }
+
+OTHER_SUBSCRIPTION = "00000000-0000-4000-8000-000000000002"
+OTHER_GROUP = f"/subscriptions/{OTHER_SUBSCRIPTION}/resourceGroups/teamGroup"
 
 
 def push_event(digest: str, *, image: str = IMAGE, registry: str = BASE, at: datetime | None = None) -> dict[str, Any]:
@@ -89,3 +93,16 @@ async def built(world: World, registry: str = TEAM) -> list[str]:
     """Return the base digests that a registry's runs were started with, in order."""
     rows = sorted(await world.ledger("run|", registry), key=lambda row: row["scheduledAt"])
     return [str(row["image"]).rpartition("@")[2] for row in rows]
+
+
+async def no_poison(world: World) -> bool:
+    """Tell whether no message was set aside."""
+    return [await world.waiting(f"{queue}-poison") for queue in HANDLERS] == [0, 0, 0]
+
+
+async def watch_subscription(world: World, subscription: str) -> None:
+    """Add a subscription as docs/operations.md says: its roles and the setting."""
+    tasks = "fb382eab-e894-4461-af04-94435c366c3f"
+    assert world.app.system_assigned
+    world.azure.grant(world.app.system_assigned, tasks, f"/subscriptions/{subscription}")
+    await world.reconnect(GROUNDSWELL_SUBSCRIPTIONS=f"{SUBSCRIPTION.rpartition('/')[2]},{subscription}")
