@@ -12,7 +12,7 @@ from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, FanOut
 from shared.domain.errors import GroundswellError
 from tests.integration.company_life import ask_for_all, push_event
 from tests.integration.failing import FAR, mend, mend_task, second_task, throttled, two_subscriptions
-from tests.integration.test_fleet import fan_out, handle, onboard, pushed
+from tests.integration.steps import fan_out, handle, onboard, pushed
 from tests.integration.world import OPTED_IN, TEAM, World
 
 BREAKS: dict[str, Callable[[Path], object]] = {

@@ -12,7 +12,7 @@ from dev.localazure.state import Resource
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut, Image
 from shared.domain.retries import GIVE_UP_ATTEMPTS
-from tests.integration.test_fleet import fan_out, fleet, handle, onboard, pushed
+from tests.integration.steps import fan_out, fleet, handle, onboard, pushed
 from tests.integration.world import IMAGE, OPTED_IN, TASKS, TEAM, World, registry_id, task_id
 
 CACHED = {"GROUNDSWELL_FLEET_CACHE_SECONDS": "300"}

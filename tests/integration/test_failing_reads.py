@@ -9,7 +9,7 @@ import pytest
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
 from tests.integration.company_life import OTHER_SUBSCRIPTION, push, work_off
 from tests.integration.failing import ASSIGNMENTS, LISTS, two_subscriptions
-from tests.integration.test_fleet import fan_out, handle, onboard, pushed
+from tests.integration.steps import fan_out, handle, onboard, pushed
 from tests.integration.world import BASE, OPTED_IN, TEAM, World, registry_id
 
 

@@ -12,7 +12,7 @@ from azure.core.pipeline import PipelineRequest
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, FanOut
 from shared.domain.errors import GroundswellError
 from tests.integration.company_life import push, work_off
-from tests.integration.test_fleet import fan_out, fleet, pushed
+from tests.integration.steps import fan_out, fleet, pushed
 from tests.integration.world import OPTED_IN, TEAM, World
 
 

@@ -30,7 +30,7 @@ from tests.integration.failing import (
     two_subscriptions,
     without_rights,
 )
-from tests.integration.test_fleet import fan_out, handle, onboard, pushed
+from tests.integration.steps import fan_out, handle, onboard, pushed
 from tests.integration.world import BASE, IMAGE, OPTED_IN, TEAM, World, registry_id
 
 WAYS = pytest.mark.parametrize("fail", [without_rights, deleted, disabled, throttled])

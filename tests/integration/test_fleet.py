@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from dev.testing.functions_host import eventually
-from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
+from shared.adapters.messages import REBUILD_REQUESTS, FanOut
 from shared.flows import fanout
-from tests.integration.world import IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, World, registry_id, task_id
+from tests.integration.steps import fan_out, fleet, handle, onboard, pushed
+from tests.integration.world import IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, World, task_id
 
-NOW = datetime.now(UTC)
 DIGESTS = [f"sha256:{number:064x}" for number in range(3)]
-
-
-def pushed(digest: str, minutes: int = 0, *, event: str = "", tag: str = "15-alpine") -> FanOut:
-    """Return the message that a push leads to."""
-    image = Image(repository="baseimages/node", tag=tag, digest=digest)
-    at = NOW + timedelta(minutes=minutes)
-    return FanOut(id=event or f"push-{minutes}", cause=Cause.BASE_IMAGE_PUSHED, image=image, pushed_at=at,
-                  requested_at=at)  # fmt: skip
-
-
-async def fan_out(world: World, message: FanOut) -> list[dict[str, Any]]:
-    """Handle a fan-out and all its further pages; return the rebuild requests it led to."""
-    await world.groundswell.work.fan_out_requested(message.encode().encode())
-    while pages := await world.take(FAN_OUTS):
-        for page in pages:
-            await world.groundswell.work.fan_out_requested(world.encode(page))
-    return await world.take(REBUILD_REQUESTS)
-
-
-async def handle(world: World, messages: list[dict[str, Any]]) -> None:
-    for message in messages:
-        await world.groundswell.work.rebuild_requested(world.encode(message))
-
-
-async def fleet(world: World, count: int) -> list[str]:
-    names = [f"team{number:03}" for number in range(count)]
-    for name in names:
-        await world.create_registry(name, tags=OPTED_IN)
-    return names
 
 
 async def test_fan_out_asks_for_every_selected_registry_once_over_all_pages(
@@ -161,20 +132,6 @@ async def test_newcomers_that_somebody_asks_for_cost_at_most_three_reads_each(wo
         before = world.azure.journal.last
         assert (await world.groundswell.starts.start_run(name, b"")).run_id
         assert len([call for call in world.app_calls(before) if call.startswith("GET")]) <= 3
-
-
-async def onboard(world: World, name: str) -> list[dict[str, Any]]:
-    """Deliver the event of a new registry; return the messages it leads to."""
-    event = {
-        "id": f"created-{name}",
-        "eventType": "Microsoft.Resources.ResourceWriteSuccess",
-        "data": {
-            "operationName": "Microsoft.ContainerRegistry/registries/write",
-            "resourceUri": registry_id(name),
-        },
-    }
-    messages = await world.groundswell.fan_outs.team_registry_changed(event)
-    return [RebuildRequest.model_validate_json(message).model_dump(mode="json", by_alias=True) for message in messages]
 
 
 async def test_change_by_hand_shows_in_the_list_and_is_put_right_before_the_next_run(world: World) -> None:

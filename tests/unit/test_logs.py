@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pytest
-import yaml
 
 from shared import settings
 from shared.app import App, build
 from shared.logs import Log
-from tests.builders import NODE, SUBSCRIPTION, TASK_FILE, event, policy_document, replaced
+from tests.builders import NODE, SUBSCRIPTION, event, policy, replaced
 
 
 def test_record_reads_as_a_sentence_and_carries_its_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -61,19 +59,10 @@ def test_percent_signs_in_fields_are_harmless(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> App:
+def app() -> App:
     """The real app: events that are ignored need no connection."""
-    (tmp_path / "task.yaml").write_text(TASK_FILE)
-    (tmp_path / "rebuilds.yaml").write_text(yaml.safe_dump(policy_document()))
-    return build(
-        settings.load(
-            {
-                "GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION,
-                "GROUNDSWELL_POLICY": str(tmp_path / "rebuilds.yaml"),
-                "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-            }
-        )
-    )
+    values = {"GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION, "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    return build(settings.load(values), policy=policy)
 
 
 @pytest.mark.parametrize("name", ["task_written", "webhook_written", "run_scheduled", "deployment_written"])
