@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,24 +72,24 @@ def build(
     settings: Settings,
     *,
     clock: Clock = utc_now,
+    ticks: Callable[[], float] = time.monotonic,
     policy: Callable[[], Policy] | None = None,
-    pacer: Pacer | None = None,
     clients: Callable[[Settings, Pacer], Clients] = Clients,
 ) -> App:
     """Make the app. Nothing is read or connected yet.
 
     Args:
+        ticks: Seconds since any moment, which nobody sets: for what is kept a while, and for the pace of writes.
         policy: Reads the policy; by default the file that the settings name, again when it has changed.
-        pacer: Keeps the pace of writes to Resource Manager; by default one that knows nothing yet.
         clients: Makes the SDKs' clients.
     """
     policy = policy or PolicyFile(APP_FOLDER / settings.policy).load
-    pacer = pacer or Pacer()
+    pacer = Pacer(ticks)
     made = clients(settings, pacer)
     arm, images, queues = Arm(made), RegistryImages(made), Queues(made)
     run_logs = RunLogs(arm)
     ledger = Ledger(made, settings.ledger_table, timedelta(seconds=settings.claim_seconds))
-    fleet = Fleet(arm, settings.subscriptions, settings.fleet_cache_seconds)
+    fleet = Fleet(arm, settings.subscriptions, settings.fleet_cache_seconds, ticks)
 
     onboarding = Onboarding(policy=policy, fleet=fleet, arm=arm, ledger=ledger)
     fan_outs = FanOuts(

@@ -15,8 +15,8 @@ T = TypeVar("T")
 class Cache(Generic[T]):
     """Makes each value at most once in `seconds`, and for one caller at a time: the others wait for that one."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
         self._made: dict[str, tuple[float, T]] = {}
         self._failed: dict[str, tuple[float, GroundswellError]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -26,7 +26,7 @@ class Cache(Generic[T]):
 
         Those who waited for an attempt that failed share its error: a service that does not answer is asked once.
         """
-        asked, age = time.monotonic(), self._seconds if max_age is None else min(max_age, self._seconds)
+        asked, age = self._clock(), self._seconds if max_age is None else min(max_age, self._seconds)
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key in self._made:
                 made, value = self._made[key]
@@ -34,11 +34,11 @@ class Cache(Generic[T]):
                     return value
             if key in self._failed and self._failed[key][0] >= asked:
                 raise self._failed[key][1]
-            begun = time.monotonic()
+            begun = self._clock()
             try:
                 value = await make()
             except GroundswellError as error:
-                self._failed[key] = time.monotonic(), error
+                self._failed[key] = self._clock(), error
                 raise
             self._made[key] = begun, value
             self._failed.pop(key, None)
@@ -46,7 +46,7 @@ class Cache(Generic[T]):
 
     def put(self, key: str, value: T) -> None:
         """Keep a value that became known without being asked for."""
-        self._made[key] = time.monotonic(), value
+        self._made[key] = self._clock(), value
 
     def forget(self, key: str) -> None:
         """Make the value of a key anew at the next call."""

@@ -50,7 +50,12 @@ class HandOffThrottling(AsyncRetryPolicy[Any, Any]):
 
 
 class Clients:
-    """Makes and keeps SDK clients. `close` closes what was made or given."""
+    """Makes and keeps SDK clients. `close` closes what was made or given.
+
+    Args:
+        pacer: Is told what Resource Manager's answers say of its limits.
+        queues: The client for the app's storage queues, in place of the one that the settings lead to.
+    """
 
     def __init__(self, settings: Settings, pacer: Pacer, *, queues: QueueServiceClient | None = None) -> None:
         self._settings, self._pacer = settings, pacer
@@ -62,14 +67,21 @@ class Clients:
         client: _Client = self._made[kind, key]
         return client
 
-    def _arm_options(self) -> dict[str, Any]:
+    def _of_arm(self, kind: str, subscription: str, make: Callable[..., _Client]) -> _Client:
+        """Return a client for a part of Resource Manager."""
         endpoint = self._settings.arm_endpoint
-        return {
-            "base_url": endpoint,
-            "credential_scopes": [f"{endpoint}/.default"],
-            "retry_policy": HandOffThrottling(retry_total=3, retry_backoff_factor=0.4),
-            "raw_response_hook": self._note_answer,
-        }
+        return self._once(
+            kind,
+            subscription,
+            lambda: make(
+                self.credential(),
+                subscription,
+                base_url=endpoint,
+                credential_scopes=[f"{endpoint}/.default"],
+                retry_policy=HandOffThrottling(retry_total=3, retry_backoff_factor=0.4),
+                raw_response_hook=self._note_answer,
+            ),
+        )
 
     def _note_answer(self, response: PipelineResponse[Any, Any]) -> None:
         """Count an answer of Resource Manager and tell the pacer what it says is left of a subscription's writes."""
@@ -100,41 +112,25 @@ class Clients:
         """Return the client for registries of a subscription."""
         from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
 
-        return self._once(
-            "registries",
-            subscription,
-            lambda: ContainerRegistryManagementClient(self.credential(), subscription, **self._arm_options()),
-        )
+        return self._of_arm("registries", subscription, ContainerRegistryManagementClient)
 
     def tasks(self, subscription: str) -> ContainerRegistryTasksMgmtClient:
         """Return the client for tasks and runs of a subscription."""
         from azure.mgmt.containerregistrytasks.aio import ContainerRegistryTasksMgmtClient
 
-        return self._once(
-            "tasks",
-            subscription,
-            lambda: ContainerRegistryTasksMgmtClient(self.credential(), subscription, **self._arm_options()),
-        )
+        return self._of_arm("tasks", subscription, ContainerRegistryTasksMgmtClient)
 
     def identities(self, subscription: str) -> ManagedServiceIdentityClient:
         """Return the client for user-assigned identities of a subscription."""
         from azure.mgmt.msi.v2024_11_30.aio import ManagedServiceIdentityClient
 
-        return self._once(
-            "identities",
-            subscription,
-            lambda: ManagedServiceIdentityClient(self.credential(), subscription, **self._arm_options()),
-        )
+        return self._of_arm("identities", subscription, ManagedServiceIdentityClient)
 
     def authorization(self, subscription: str) -> AuthorizationManagementClient:
         """Return the client for role assignments of a subscription."""
         from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
 
-        return self._once(
-            "authorization",
-            subscription,
-            lambda: AuthorizationManagementClient(self.credential(), subscription, **self._arm_options()),
-        )
+        return self._of_arm("authorization", subscription, AuthorizationManagementClient)
 
     def images(self, login_server: str) -> ContainerRegistryClient:
         """Return a new client for a registry's images; use it as a context manager: `close` leaves a part open."""
@@ -172,8 +168,7 @@ class Clients:
 
     async def close(self) -> None:
         """Close everything that was made, credentials last."""
-        for (kind, _), client in sorted(self._made.items(), key=lambda item: item[0][0] == "credential"):
-            del kind
+        for _, client in sorted(self._made.items(), key=lambda made: made[0][0] == "credential"):
             await client.close()
         self._made.clear()
 

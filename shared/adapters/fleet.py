@@ -6,7 +6,8 @@ A thousand registries cost a handful of reads this way; asked for one by one the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,16 +62,18 @@ class Listing:
 class Fleet:
     """Lists, each read at most once in `seconds`."""
 
-    def __init__(self, arm: Arm, subscriptions: tuple[str, ...], seconds: float) -> None:
+    def __init__(
+        self, arm: Arm, subscriptions: tuple[str, ...], seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._arm = arm
         # Each once, however it is spelt.
         self._subscriptions = tuple({subscription.lower(): subscription for subscription in subscriptions}.values())
-        self._registries: Cache[Mapping[str, Registry]] = Cache(seconds)
-        self._registry: Cache[Registry | None] = Cache(seconds)
-        self._tasks: Cache[Mapping[str, ListedTask]] = Cache(seconds)
-        self._assignments: Cache[Assignments] = Cache(seconds)
-        self._identities: Cache[UserIdentity | None] = Cache(seconds)
-        self._states: Cache[Mapping[str, str]] = Cache(seconds)
+        self._registries: Cache[Mapping[str, Registry]] = Cache(seconds, clock)
+        self._registry: Cache[Registry | None] = Cache(seconds, clock)
+        self._tasks: Cache[Mapping[str, ListedTask]] = Cache(seconds, clock)
+        self._assignments: Cache[Assignments] = Cache(seconds, clock)
+        self._identities: Cache[UserIdentity | None] = Cache(seconds, clock)
+        self._states: Cache[Mapping[str, str]] = Cache(seconds, clock)
         self._places: dict[str, str] = {}
         self._unread: dict[str, GroundswellError] = {}
         self._disabled: dict[str, GroundswellError] = {}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from azure.storage.queue.aio import QueueServiceClient
 
 from shared import settings
 from shared.adapters.clients import Clients
 from shared.app import build, current
 from shared.domain.errors import ConfigurationError
-from shared.domain.pacing import Pacer
-from shared.settings import Settings
 from tests.builders import SUBSCRIPTION, TASK_FILE, event, policy, policy_document
 
 VALUES = {"GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION, "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
@@ -47,17 +47,13 @@ def test_nothing_is_read_before_it_is_used(tmp_path: Path) -> None:
         app.policy()
 
 
-def test_clients_are_made_by_what_is_given_and_tell_the_pacer_that_is_given() -> None:
-    told = []
+async def test_queues_are_those_of_the_clients_that_are_given() -> None:
+    queues = QueueServiceClient("https://given.queue.core.windows.net", credential="a2V5")
+    app = build(settings.load(VALUES), policy=policy, clients=partial(Clients, queues=queues))
 
-    def clients(values: Settings, pacer: Pacer) -> Clients:
-        told.append(pacer)
-        return Clients(values, pacer)
+    assert app.clients.queues() is queues
 
-    pacer = Pacer()
-    build(settings.load(VALUES), policy=policy, pacer=pacer, clients=clients)
-
-    assert told == [pacer]
+    await app.close()
 
 
 def test_worker_has_one_app(monkeypatch: pytest.MonkeyPatch) -> None:

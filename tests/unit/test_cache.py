@@ -43,3 +43,20 @@ async def test_error_that_nobody_planned_is_not_kept() -> None:
     with pytest.raises(ZeroDivisionError):
         await cache.get("key", bug)
     assert await cache.get("key", make) == "value"
+
+
+async def test_value_is_kept_for_as_long_as_it_may_be_and_then_made_anew() -> None:
+    now, made = 100.0, 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        return made
+
+    cache: Cache[int] = Cache(30, lambda: now)
+    assert await cache.get("key", make) == 1
+    now = 129.0
+    assert await cache.get("key", make) == 1
+    assert await cache.get("key", make, max_age=20) == 2
+    now = 160.0
+    assert await cache.get("key", make) == 3
