@@ -13,14 +13,7 @@ from shared.adapters import event_grid
 from shared.adapters.arm import Arm
 from shared.adapters.fleet import Fleet
 from shared.adapters.ledger import Ledger
-from shared.adapters.messages import (
-    FAN_OUTS,
-    REBUILD_REQUESTS,
-    Cause,
-    FanOut,
-    Image,
-    RebuildRequest,
-)
+from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, Image, RebuildRequest
 from shared.adapters.queues import Queues
 from shared.domain import events
 from shared.domain.errors import GroundswellError, all_of

@@ -11,7 +11,6 @@ from dev.localazure.roles import ACR_PULL, ACR_PUSH, REPOSITORY_WRITER
 from dev.testing.functions_host import eventually
 from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Image, RebuildRequest
 from shared.domain.grants import Grant
-from shared.domain.targets import Target
 from tests.integration.world import (
     BASE,
     IMAGE,
@@ -63,13 +62,6 @@ async def shown(world: World) -> tuple[bool, dict[str, str]]:
     """Return whether the API calls the task ready, and its condition `network`."""
     (task,) = (await world.groundswell.views.registry(TEAM))["tasks"]
     return task["ready"], next(c for c in task["conditions"] if c["type"] == "network")
-
-
-async def target(world: World) -> Target:
-    policy = world.groundswell.policy()
-    team = await world.groundswell.fleet.find(TEAM)
-    assert team
-    return Target(policy, policy.tasks[0], team, await world.groundswell.fleet.base(policy))
 
 
 async def age_grants(world: World, age: timedelta) -> None:
@@ -147,7 +139,7 @@ async def test_task_of_a_firewalled_registry_pushes_there_with_its_own_identity(
     assert task["properties"]["credentials"]["customRegistries"] == {FAR: system, HOME: system}
     held = await world.assignments(registry_id(TEAM), task["identity"]["principalId"])
     assert [item["roleDefinitionId"].rpartition("/")[2] for item in held] == [role]
-    assert (await world.groundswell.onboarding.ensure(await target(world))).writes == ()
+    assert (await world.groundswell.onboarding.ensure(await world.target())).writes == ()
     ready, network = await shown(world)
     assert (ready, network["status"]) == (True, "True")
 
@@ -173,10 +165,10 @@ async def test_registry_that_gets_a_firewall_gets_its_credential_before_the_next
 async def test_credential_of_the_own_registry_that_somebody_removed_comes_back(world: World) -> None:
     world.write_policy(SYSTEM_ASSIGNED)
     await world.create_registry(TEAM, tags=OPTED_IN, sku={"name": "Premium"}, properties={**DISABLED, **PASS})
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     change = {"properties": {"credentials": {"customRegistries": {HOME: None}}}}
     await world.arm("PATCH", task_id(), change, api_version=TASKS)
-    assert (await world.groundswell.onboarding.ensure(await target(world))).writes == ("write task helloworldtask",)
+    assert (await world.groundswell.onboarding.ensure(await world.target())).writes == ("write task helloworldtask",)
 
 
 async def test_firewall_that_came_after_the_last_look_is_met_once_and_then_passed(world: World) -> None:
@@ -215,7 +207,7 @@ async def test_grant_of_long_ago_that_is_refused_is_not_waited_for(world: World,
     world.write_policy(identity)
     await world.create_registry(TEAM, tags=OPTED_IN)
     world.azure.rbac.delay = timedelta(days=1000)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     await age_grants(world, timedelta(days=730))
     await rebuild(world, await world.push())
     row = await check(world)
@@ -227,7 +219,7 @@ async def test_grant_of_long_ago_that_is_refused_is_not_waited_for(world: World,
 
 async def test_grant_that_somebody_took_away_is_given_again_however_old_it_was(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     await age_grants(world, timedelta(days=730))
     await world.reconnect(GROUNDSWELL_FLEET_CACHE_SECONDS="300")
     (identity,) = (await world.task())["identity"]["userAssignedIdentities"].values()

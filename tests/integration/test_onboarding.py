@@ -9,7 +9,6 @@ import pytest
 
 from dev.testing.azure import SUBSCRIPTION
 from shared.domain.errors import NotPermitted, PermanentError, TemporaryError
-from shared.domain.targets import Target
 from tests.integration.world import (
     AUTHORIZATION,
     BASE,
@@ -35,15 +34,8 @@ LOGIN_SERVER = f"{BASE}.azurecr.io"
 ALL_READY = dict.fromkeys(("identity", "task", "grant", "credential", "network", "values"), True)
 
 
-async def target(world: World, team: str = TEAM) -> Target:
-    policy = world.groundswell.policy()
-    registry = await world.groundswell.fleet.find(team)
-    assert registry
-    return Target(policy, policy.tasks[0], registry, await world.groundswell.fleet.base(policy))
-
-
 async def ready(world: World, team: str = TEAM) -> dict[str, bool | None]:
-    state = await world.groundswell.onboarding.observe(await target(world, team))
+    state = await world.groundswell.onboarding.observe(await world.target(team))
     return {condition.kind.value: condition.ready for condition in state.conditions}
 
 
@@ -53,7 +45,7 @@ def roles(assignments: list[dict[str, Any]]) -> set[str]:
 
 async def test_user_assigned_onboarding_creates_identity_grant_and_task_with_its_credential(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
-    applied = await world.groundswell.onboarding.ensure(await target(world))
+    applied = await world.groundswell.onboarding.ensure(await world.target())
     assert applied.writes == (
         "create identity myACRTasksId",
         "grant AcrPull on mybaseregistry",
@@ -68,7 +60,7 @@ async def test_user_assigned_onboarding_creates_identity_grant_and_task_with_its
 async def test_system_assigned_onboarding_writes_the_task_and_then_grants_its_principal(world: World) -> None:
     world.write_policy(SYSTEM_ASSIGNED)
     await world.create_registry(TEAM, tags=OPTED_IN)
-    applied = await world.groundswell.onboarding.ensure(await target(world))
+    applied = await world.groundswell.onboarding.ensure(await world.target())
     assert applied.writes == ("write task helloworldtask", "grant AcrPull on mybaseregistry")
     task = await world.task(details=True)
     assert task["properties"]["credentials"]["customRegistries"] == {LOGIN_SERVER: {"identity": "[system]"}}
@@ -78,7 +70,7 @@ async def test_system_assigned_onboarding_writes_the_task_and_then_grants_its_pr
 async def test_fleet_shares_one_identity_and_one_grant(world: World) -> None:
     for name in ("teamone", "teamtwo"):
         await world.create_registry(name, tags=OPTED_IN)
-        applied = await world.groundswell.onboarding.ensure(await target(world, name))
+        applied = await world.groundswell.onboarding.ensure(await world.target(name))
     assert applied.writes == ("write task helloworldtask",)
 
 
@@ -87,9 +79,9 @@ async def test_onboarding_twice_writes_nothing_the_second_time(world: World, ide
     if identity == "system":
         world.write_policy(SYSTEM_ASSIGNED)
     await world.create_registry(TEAM, tags=OPTED_IN)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     before = world.azure.journal.last
-    applied = await world.groundswell.onboarding.ensure(await target(world))
+    applied = await world.groundswell.onboarding.ensure(await world.target())
     assert applied.writes == ()
     # Not even listDetails, which Resource Manager counts as a write.
     assert [call for call in world.app_calls(before) if not call.startswith("GET")] == []
@@ -110,11 +102,11 @@ async def test_onboarding_twice_writes_nothing_the_second_time(world: World, ide
 )
 async def test_task_that_was_changed_by_hand_is_put_right_with_one_write(world: World, change: dict[str, Any]) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     right = await world.task(details=True)
     await world.arm("PATCH", task_id(), change, api_version=TASKS)
     before = world.azure.journal.last
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     assert world.app_writes(before) == ["PUT Microsoft.ContainerRegistry/registries/tasks/write"]
     repaired = await world.task(details=True)
     for shown in (right, repaired):
@@ -158,14 +150,14 @@ async def test_registry_wired_by_somebody_else_needs_no_write(world: World) -> N
     credential = {"customRegistries": {LOGIN_SERVER: {"identity": made["properties"]["clientId"]}}}
     await world.arm("PATCH", task_id(), {"properties": {"credentials": credential}}, api_version=TASKS)
     before = world.azure.journal.last
-    assert (await world.groundswell.onboarding.ensure(await target(world))).writes == ()
+    assert (await world.groundswell.onboarding.ensure(await world.target())).writes == ()
     assert world.app_writes(before) == []
 
 
 async def test_base_registry_in_abac_mode_gets_repository_reader_in_place_of_acrpull(world: World) -> None:
     await world.arm("PATCH", registry_id(BASE), {"properties": ABAC}, api_version="2026-09-01-preview")
     await world.create_registry(TEAM, tags=OPTED_IN)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     (identity,) = (await world.task())["identity"]["userAssignedIdentities"].values()
     assert roles(await world.assignments(registry_id(BASE), identity["principalId"])) == {REPOSITORY_READER}
 
@@ -175,7 +167,7 @@ async def test_team_registry_in_abac_mode_lets_its_task_log_in_and_write(world: 
     if identity == "system":
         world.write_policy(SYSTEM_ASSIGNED)
     await world.create_registry(TEAM, tags=OPTED_IN, properties=ABAC)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     task = await world.task()
     if identity == "system":
         principal, reference = task["identity"]["principalId"], "[system]"
@@ -184,7 +176,7 @@ async def test_team_registry_in_abac_mode_lets_its_task_log_in_and_write(world: 
         principal, reference = shown["principalId"], shown["clientId"]
     assert task["properties"]["credentials"]["sourceRegistry"] == {"identity": reference}
     assert roles(await world.assignments(registry_id(TEAM), principal)) == {REPOSITORY_WRITER}
-    assert (await world.groundswell.onboarding.ensure(await target(world))).writes == ()
+    assert (await world.groundswell.onboarding.ensure(await world.target())).writes == ()
 
 
 @pytest.mark.parametrize(("identity", "warnings"), [(USER_ASSIGNED, 1), (SYSTEM_ASSIGNED, 0)])
@@ -193,7 +185,7 @@ async def test_log_warns_where_one_identity_for_the_fleet_may_push_to_a_team(
 ) -> None:
     world.write_policy(identity)
     await world.create_registry(TEAM, tags=OPTED_IN, properties=ABAC)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     assert caplog.text.count("every team's builds may push to this registry") == warnings
 
 
@@ -204,7 +196,7 @@ async def test_login_server_with_a_domain_name_label_is_read_from_azure(world: W
     await world.create_registry(TEAM, tags=OPTED_IN)
     server = await world.login_server(BASE)
     assert server != LOGIN_SERVER
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     task = (await world.task())["properties"]
     assert list(task["credentials"]["customRegistries"]) == [server]
     assert {"name": "registryName", "value": server, "isSecret": False} in task["step"]["values"]
@@ -212,9 +204,9 @@ async def test_login_server_with_a_domain_name_label_is_read_from_azure(world: W
 
 async def test_grant_that_appeared_meanwhile_is_no_error(world: World) -> None:
     await world.create_registry(TEAM, tags=OPTED_IN)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     world.fault(method="GET", path=".*/roleAssignments", status=200, body={"value": []})
-    applied = await world.groundswell.onboarding.ensure(await target(world))
+    applied = await world.groundswell.onboarding.ensure(await world.target())
     assert applied.writes == ()
     assert "PUT Microsoft.Authorization/roleAssignments/write" in world.app_calls()
 
@@ -224,8 +216,8 @@ async def test_identity_that_the_directory_does_not_know_yet_is_tried_again_late
     body = {"error": {"code": "PrincipalNotFound", "message": "Principal 0 does not exist in the directory 1."}}
     world.fault(method="PUT", path=".*/roleAssignments/.*", status=400, body=body)
     with pytest.raises(TemporaryError, match="directory does not know the identity"):
-        await world.groundswell.onboarding.ensure(await target(world))
-    applied = await world.groundswell.onboarding.ensure(await target(world))
+        await world.groundswell.onboarding.ensure(await world.target())
+    applied = await world.groundswell.onboarding.ensure(await world.target())
     assert applied.writes == ("grant AcrPull on mybaseregistry",)
 
 
@@ -233,7 +225,7 @@ async def test_missing_resource_group_of_the_identity_says_what_to_create(world:
     world.write_policy("{type: UserAssigned, name: myACRTasksId, resourceGroup: nowhere}")
     await world.create_registry(TEAM, tags=OPTED_IN)
     with pytest.raises((PermanentError, NotPermitted), match="nowhere"):
-        await world.groundswell.onboarding.ensure(await target(world))
+        await world.groundswell.onboarding.ensure(await world.target())
 
 
 @pytest.mark.parametrize(
@@ -249,7 +241,7 @@ async def test_missing_role_is_permanent_and_says_what_was_refused(world: World,
     await world.create_registry(TEAM, tags=OPTED_IN)
     await world.arm("DELETE", world.roles[role], api_version=ROLES)
     with pytest.raises(NotPermitted, match=rf"Could not {refused}.*infra/app-roles\.json"):
-        await world.groundswell.onboarding.ensure(await target(world))
+        await world.groundswell.onboarding.ensure(await world.target())
 
 
 async def test_registry_in_another_group_and_subscription_is_onboarded(world: World) -> None:
@@ -261,7 +253,7 @@ async def test_registry_in_another_group_and_subscription_is_onboarded(world: Wo
     world.azure.grant(world.app.system_assigned, "fb382eab-e894-4461-af04-94435c366c3f", f"/subscriptions/{other}")
     await world.create_registry("faraway", group=group, tags=OPTED_IN, location="West Europe")
     await world.reconnect(GROUNDSWELL_SUBSCRIPTIONS=f"{SUBSCRIPTION.rpartition('/')[2]}, {other}")
-    applied = await world.groundswell.onboarding.ensure(await target(world, "faraway"))
+    applied = await world.groundswell.onboarding.ensure(await world.target("faraway"))
     assert applied.task_id.startswith(group)
     assert await ready(world, "faraway") == ALL_READY
 
@@ -270,7 +262,7 @@ async def test_teams_tags_point_the_task_at_their_own_repository(world: World) -
     url = "https://github.com/contoso/shop.git#release"
     tags = {**OPTED_IN, "base-image-rebuilds.contextUrl": url}
     await world.create_registry(TEAM, tags=tags)
-    await world.groundswell.onboarding.ensure(await target(world))
+    await world.groundswell.onboarding.ensure(await world.target())
     values = {item["name"]: item["value"] for item in (await world.task())["properties"]["step"]["values"]}
     assert values["contextUrl"] == url
     assert values["image"] == "hello-world"

@@ -31,6 +31,7 @@ from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
 from shared.app import App as Groundswell
 from shared.app import build, utc_now
 from shared.domain.moments import Clock
+from shared.domain.targets import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = f"{SUBSCRIPTION}/resourceGroups/myResourceGroup"
@@ -178,6 +179,12 @@ class World:
     async def login_server(self, registry: str) -> str:
         """Return a registry's login server, as ARM tells it."""
         return str((await self.arm("GET", registry_id(registry))).body["properties"]["loginServer"])
+
+    async def target(self, team: str = TEAM) -> Target:
+        """Return the policy's first task of a registry, as the app has to bring it about."""
+        policy, registry = self.groundswell.policy(), await self.groundswell.fleet.find(team)
+        assert registry
+        return Target(policy, policy.tasks[0], registry, await self.groundswell.fleet.base(policy))
 
     async def task(self, registry: str = TEAM, *, details: bool = False) -> dict[str, Any]:
         """Return the task of a registry."""

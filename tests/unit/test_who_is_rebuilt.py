@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain.errors import NotFound, NotSelected
 from shared.flows.fanout import affected
-from shared.flows.rebuilds import find_task
+from shared.flows.starts import find_task
 from tests.builders import NODE, base_registry, policy, registry, task_document
 
 WEB = task_document(name="webtask", registries={"tags": {"team": "web"}})

@@ -18,7 +18,6 @@ from azure.storage.queue import QueueServiceClient
 
 from dev.testing.azurite import Azurite
 from dev.testing.functions_host import FunctionsHost, eventually
-from shared.domain.targets import Target
 from tests.integration.world import BASE, OPTED_IN, TEAM, World, registry_id
 from tests.worker.payloads import fan_out, image_pushed, rebuild_request, registry_written, run_check
 from tests.worker.worker import APP, Worker, needs_worker
@@ -294,11 +293,7 @@ async def environment(world: World) -> dict[str, str]:
     """A company whose registry is in its desired state already, so that what comes first makes no difference."""
     await world.create_registry(TEAM, tags=OPTED_IN)
     await world.push()
-    policy = world.groundswell.policy()
-    team = await world.groundswell.fleet.find(TEAM)
-    assert team
-    target = Target(policy, policy.tasks[0], team, await world.groundswell.fleet.base(policy))
-    await world.groundswell.onboarding.ensure(target)
+    await world.groundswell.onboarding.ensure(await world.target())
     # Runs are looked at when no test looks any more.
     return {**world.azure.environment(world.app), **world.settings, "GROUNDSWELL_RUN_CHECK_SECONDS": "3600"}
 
