@@ -12,6 +12,7 @@ from shared.domain.desired import UserIdentity
 from shared.domain.images import BaseImage
 from shared.domain.policy import Policy, TaskPolicy
 from shared.domain.registries import Registry
+from shared.domain.task_files import TaskFile
 
 SUBSCRIPTION = "3f6b8d1e-52c4-4a7e-9b0d-6c1f2a8e7d35"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/myResourceGroup"
@@ -83,11 +84,15 @@ def _without_none(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def task(**special: Any) -> TaskPolicy:
-    return TaskPolicy.model_validate(task_document(**{"content": TASK_FILE, **special}))
+    return policy(task_document(**special)).tasks[0]
 
 
 def policy(*tasks: dict[str, Any], **special: Any) -> Policy:
-    return Policy.model_validate(policy_document(*tasks, **special))
+    """A policy whose task files are found and sound."""
+    document = policy_document(*tasks, **special)
+    return Policy.of(
+        {**document, "tasks": [{**each, "file": TaskFile(each["file"], TASK_FILE)} for each in document["tasks"]]}
+    )
 
 
 def event(name: str) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from shared.domain import task_files
-from shared.domain.echo import quoted
+from shared.adapters import task_file
 from shared.domain.errors import ConfigurationError
-from shared.domain.policy import RESERVED_VALUES, Policy, TaskPolicy
+from shared.domain.policy import RESERVED_VALUES, Policy
 
 
 class PolicyFile:
@@ -43,7 +42,7 @@ class PolicyFile:
         return policy
 
     def _stamps(self, policy: Policy) -> list[float]:
-        return [_stamp(self._path), *(_stamp(self._path.parent / task.file) for task in policy.tasks)]
+        return [_stamp(self._path), *(_stamp(self._path.parent / task.file.name) for task in policy.tasks)]
 
 
 def _stamp(file: Path) -> float:
@@ -54,7 +53,7 @@ def _stamp(file: Path) -> float:
 
 
 def parse(text: str, folder: Path, source: str = "policy", *, strict: bool = True) -> Policy:
-    """Parse and validate a policy and read the task files it names.
+    """Parse a policy, read the task files that it names, and validate it as a whole.
 
     Args:
         strict: Refuse the policy if a task file is broken. Otherwise that task has a `problem`, and the others go on.
@@ -65,45 +64,36 @@ def parse(text: str, folder: Path, source: str = "policy", *, strict: bool = Tru
     document = _yaml(text, source)
     if not isinstance(document, dict):
         raise ConfigurationError(f"{source} must be a mapping with baseRegistry, identity and tasks.")
-    tasks = document.get("tasks")
-    for index, task in enumerate(tasks if isinstance(tasks, list) else []):
-        for field in ("content", "problem"):
-            if isinstance(task, dict) and field in task:
-                raise ConfigurationError(f"{source} is wrong. tasks.{index}.{field}: is read from the file, not given.")
     try:
-        policy = Policy.model_validate(document)
+        policy = Policy.of(_with_task_files(document, folder, source))
     except ValidationError as error:
         problems = "; ".join(f"{_path(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
         raise ConfigurationError(f"{source} is wrong. {problems}") from error
-    complete = []
-    for index, task in enumerate(policy.tasks):
-        try:
-            found = {"content": _task_file(folder, task, f"{source}: tasks.{index}.file")}
-        except ConfigurationError as error:
-            if strict:
-                raise
-            found = {"problem": str(error)}
-        complete.append(task.model_copy(update=found))
-    return policy.model_copy(update={"tasks": tuple(complete)})
+    if strict and policy.broken:
+        raise ConfigurationError(" ".join(task.problem for task in policy.broken))
+    return policy
 
 
 def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location if part not in ("UserAssigned", "SystemAssigned")) or "policy"
 
 
-def _task_file(folder: Path, task: TaskPolicy, field: str) -> str:
-    name = quoted(task.file, 500)
-    try:
-        path = (folder / task.file).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ConfigurationError(f"{field}: {name} lies outside the policy's folder.")
-        content = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that no file can have
-        raise ConfigurationError(f"{field}: {name} cannot be read ({error}).") from None
-    values = {**task.values, **dict.fromkeys(RESERVED_VALUES, "x")}
-    if wrong := task_files.problem(content, values):
-        raise ConfigurationError(f"{field}: {name} {wrong}.")
-    return content
+def _with_task_files(document: dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
+    """Put the files themselves where a document names them; what is malformed stays as it is, to be refused."""
+    tasks = document.get("tasks")
+    if not isinstance(tasks, list):
+        return document
+    found = [_with_task_file(task, folder, f"{source}: tasks.{index}.file") for index, task in enumerate(tasks)]
+    return {**document, "tasks": found}
+
+
+def _with_task_file(task: Any, folder: Path, field: str) -> Any:
+    if not isinstance(task, dict) or not isinstance(task.get("file"), str):
+        return task
+    given = task.get("values")
+    values = {name: value for name, value in given.items() if isinstance(value, str)} if isinstance(given, dict) else {}
+    values |= dict.fromkeys(RESERVED_VALUES, "x")
+    return {**task, "file": task_file.read(folder, task["file"], values, field)}
 
 
 def _yaml(text: str, source: str) -> Any:

@@ -1,6 +1,6 @@
 """The rebuild policy: the platform team's one file, and who is affected by it.
 
-The model validates the file's content as a whole; the decisions are pure functions.
+`Policy.of` validates what the file holds as a whole; the decisions are pure functions.
 """
 
 from __future__ import annotations
@@ -8,22 +8,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    ModelWrapValidatorHandler,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationInfo, field_validator
 
 from shared.domain import images, selectors
 from shared.domain.echo import quoted, shown
@@ -33,6 +21,7 @@ from shared.domain.selectors import OPT_TAG as OPT_TAG
 from shared.domain.selectors import Selection as Selection
 from shared.domain.selectors import Selector
 from shared.domain.tags import LONGEST_VALUE, is_name
+from shared.domain.task_files import TaskFile
 from shared.domain.values import refusal
 
 RESERVED_VALUES = frozenset({"registryName", "baseRepository", "baseTag", "baseDigest"})
@@ -50,7 +39,7 @@ _AZURES_PREFIXES = ("microsoft", "azure", "windows")
 
 class _Part(BaseModel):
     # An error would quote its input otherwise, and that may hold a credential.
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class UserAssigned(_Part):
@@ -76,22 +65,25 @@ class Platform(_Part):
     architecture: Literal["amd64", "x86", "386", "arm", "arm64"] = "amd64"
 
 
-_base_registry: ContextVar[str] = ContextVar("_base_registry", default="")
-"""Name of the base registry, while the rest of its policy is read."""
-
-
-def _pattern(text: object, *, any_repository: bool = False) -> Pattern:
+def _pattern(text: object, info: ValidationInfo[str], *, any_repository: bool = False) -> Pattern:
     if not isinstance(text, str):
         raise ValueError("must be text: repository:tag")
-    return images.parse_pattern(text, registry=_base_registry.get(), any_repository=any_repository)
+    return images.parse_pattern(text, registry=info.context, any_repository=any_repository)
 
 
-def _tags(text: object) -> Pattern:
-    return _pattern(text, any_repository=True)
+def _tags(text: object, info: ValidationInfo[str]) -> Pattern:
+    return _pattern(text, info, any_repository=True)
+
+
+def _found(file: object) -> TaskFile:
+    if not isinstance(file, TaskFile):
+        raise ValueError("must be text: the name of a task file")
+    return file
 
 
 _Images = Annotated[InstanceOf[Pattern], BeforeValidator(_pattern, json_schema_input_type=str)]
 _ImagesOrTags = Annotated[InstanceOf[Pattern], BeforeValidator(_tags, json_schema_input_type=str)]
+_File = Annotated[InstanceOf[TaskFile], BeforeValidator(_found, json_schema_input_type=str)]
 
 
 class TaskPolicy(_Part):
@@ -99,7 +91,7 @@ class TaskPolicy(_Part):
 
     # https://learn.microsoft.com/rest/api/containerregistry/tasks/create
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{5,50}$")
-    file: str = Field(description="An ACR task file, below the policy's folder.")
+    file: _File = Field(description="An ACR task file, below the policy's folder.")
     rebuild_on: tuple[_Images, ...] = Field(
         alias="rebuildOn",
         min_length=1,
@@ -115,10 +107,6 @@ class TaskPolicy(_Part):
     )
     timeout: int = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
     platform: Platform = Platform()
-    content: SkipJsonSchema[str] = Field(default="", exclude=True)
-    problem: SkipJsonSchema[str] = Field(
-        default="", exclude=True, description="What is wrong with its file; it waits until that is mended."
-    )
 
     @field_validator("rebuild_on", "exclude")
     @classmethod
@@ -152,9 +140,14 @@ class TaskPolicy(_Part):
         return values
 
     @property
+    def problem(self) -> str:
+        """What is wrong with the task's file, or "": the task waits until that is mended."""
+        return self.file.problem
+
+    @property
     def encoded(self) -> str:
         """The task file in base64, as ACR takes it."""
-        return base64.b64encode(self.content.encode()).decode()
+        return base64.b64encode(self.file.content.encode()).decode()
 
     def builds_on(self, image: BaseImage) -> bool:
         """Tell whether a push of this image makes the task run."""
@@ -196,16 +189,16 @@ class Policy(_Part):
     tags: dict[str, str] = Field(default_factory=dict, description="On every resource that Groundswell creates.")
     tasks: tuple[TaskPolicy, ...] = Field(min_length=1)
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _knowing_the_base_registry(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Read the tasks knowing the base registry, whose host may stand before references."""
-        base = document.get("baseRegistry") if isinstance(document, dict) else None
-        token = _base_registry.set(base.rpartition("/")[2] if isinstance(base, str) else "")
-        try:
-            return validate(document)
-        finally:
-            _base_registry.reset(token)
+    def of(cls, document: Mapping[str, object]) -> Self:
+        """Validate what the policy's file holds, with a `TaskFile` where it names one.
+
+        Raises:
+            ValidationError: It names every field that is wrong.
+        """
+        base = document.get("baseRegistry")
+        # The base registry's host may stand before references, which are validated before anything knows its name.
+        return cls.model_validate(document, context=_name(base) if isinstance(base, str) else "")
 
     @field_validator("tags", mode="before")
     @classmethod
@@ -249,7 +242,7 @@ class Policy(_Part):
     @property
     def base_name(self) -> str:
         """The base registry's name."""
-        return self.base_registry.rpartition("/")[2]
+        return _name(self.base_registry)
 
     @property
     def broken(self) -> tuple[TaskPolicy, ...]:
@@ -273,6 +266,10 @@ class Policy(_Part):
     def builds_on(self, image: BaseImage) -> tuple[TaskPolicy, ...]:
         """Return the tasks that a push of this image makes run."""
         return tuple(task for task in self.tasks if task.builds_on(image))
+
+
+def _name(registry: str) -> str:
+    return registry.rpartition("/")[2]
 
 
 def broken_task(task: TaskPolicy) -> TemporaryError:

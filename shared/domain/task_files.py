@@ -1,16 +1,16 @@
-"""Task files are templates: whether one is a task file shows only once it is rendered, so it is read as ACR reads it.
+"""Task files are templates: whether one is a task file shows only once it is rendered, so it is rendered as by ACR.
 
 ACR drops comments, replaces aliases, renders Go templates and then reads YAML:
-https://github.com/Azure/acr-builder/blob/main/cmd/acb/commands/exec/exec.go.
+https://github.com/Azure/acr-builder/blob/main/cmd/acb/commands/exec/exec.go. Who reads the YAML takes these steps:
+`alias_section`, `rendered`, `check`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 _WORD = "x"
 """Stands for what differs from run to run and is always one word."""
@@ -35,54 +35,72 @@ _FIELD = re.compile(r"\$?\.(Values|Run|Build|Secrets)\.([A-Za-z_]\w*)")
 _DEFAULT = re.compile(r"default\s+(\S.*)", re.DOTALL)
 
 
-class _Wrong(Exception):
+@dataclass(frozen=True)
+class TaskFile:
+    """The file of a task, as it was found.
+
+    Attributes:
+        name: Where it lies, below the policy's folder.
+        content: Its text, or "" if there is a problem.
+        problem: What is wrong with it, or "".
+    """
+
+    name: str
+    content: str = ""
+    problem: str = ""
+
+
+class Wrong(Exception):
     """ACR would refuse the task file; the text says why, to follow its name."""
 
 
-class _Untold(Exception):
-    """Only ACR can tell what becomes of the task file."""
+class Untold(Exception):
+    """Only ACR can tell what becomes of the task file: a template does more than name values."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads scalars as text and ignores tags, as ACR does where it expects text."""
-
-
-def _construct(loader: _Loader, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    return loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else node.value
-
-
-_Loader.yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile("<<"))]}
-_Loader.add_constructor(None, _construct)
-
-
-def problem(text: str, values: Mapping[str, str]) -> str:
-    """Say what is wrong with a task file, to follow its name, or return "".
-
-    A template that does more than name values, with or without a default, is not evaluated, and what it is part of not
-    refused.
+def alias_section(text: str, values: Mapping[str, str]) -> str:
+    """Return the YAML of a task file's section `alias`, or "" if it can have none.
 
     Args:
         values: The task's values, by name.
+
+    Raises:
+        Wrong, Untold: No YAML can be made of it, or only ACR can tell.
     """
-    known = {"Values": values, "Run": _RUN, "Build": {"ID": _WORD}}
-    try:
-        document = _read(_rendered(text, known))
-    except _Untold:
-        return ""
-    except _Wrong as error:
-        return str(error)
+    return _render(_split(text)[0], _known(values)) if _has_aliases(text) else ""
+
+
+def rendered(text: str, values: Mapping[str, str], aliases: object) -> str:
+    """Return the YAML of a task file.
+
+    Args:
+        values: The task's values, by name.
+        aliases: What its section `alias` holds, once read.
+
+    Raises:
+        Wrong, Untold: No YAML can be made of it, or only ACR can tell.
+    """
+    return _render(_replace_aliases(aliases, _split(text)[1]) if _has_aliases(text) else text, _known(values))
+
+
+def check(document: object) -> None:
+    """Check what a task file holds, once read.
+
+    Raises:
+        Wrong: ACR would refuse it.
+    """
     steps = _mapping(document).get("steps")
-    return "" if isinstance(steps, list) and steps else "has no steps"
+    if not isinstance(steps, list) or not steps:
+        raise Wrong("has no steps")
 
 
-def _rendered(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
+def _known(values: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    return {"Values": values, "Run": _RUN, "Build": {"ID": _WORD}}
+
+
+def _has_aliases(text: str) -> bool:
     version = re.search(r"^['\"]?version['\"]?\s*:(.*)$", text, re.MULTILINE)
-    if not version or version[1].strip().strip("'\"") < "v1.1.0":
-        return _render(text, known)
-    section, rest = _split(text)
-    return _render(_replace_aliases(_read(_render(section, known)), rest), known)
+    return version is not None and version[1].strip().strip("'\"") >= "v1.1.0"
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -100,16 +118,16 @@ def _split(text: str) -> tuple[str, str]:
     return "\n".join(section), "\n".join(rest)
 
 
-def _replace_aliases(section: Any, text: str) -> str:
+def _replace_aliases(section: object, text: str) -> str:
     own = _mapping(_mapping(section).get("alias"))
     if own.get("src"):
-        raise _Untold
+        raise Untold
     values = _mapping(own.get("values"))
     directive = str(own.get("directive") or "$")
     if len(directive) != 1 or directive.isalnum():
-        raise _Wrong("has an alias directive that is not one character other than a letter or digit")
+        raise Wrong("has an alias directive that is not one character other than a letter or digit")
     if not all(re.fullmatch("[A-Za-z0-9]+", name) for name in values):
-        raise _Wrong("has an alias whose name holds more than letters and digits")
+        raise Wrong("has an alias whose name holds more than letters and digits")
     aliases = {**_ALIASES, **values}
     mark = re.escape(directive)
     return re.sub(
@@ -117,16 +135,16 @@ def _replace_aliases(section: Any, text: str) -> str:
     )
 
 
-def _mapping(document: Any) -> dict[str, Any]:
+def _mapping(document: object) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
 def _render(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
     bodies = [action["body"] for action in _ACTION.finditer(text)]
     if "{{" in _ACTION.sub("", text):
-        raise _Wrong("has a template that is not closed")
+        raise Wrong("has a template that is not closed")
     if sum(bool(_OPENS.match(body)) for body in bodies) != bodies.count("end"):
-        raise _Wrong("has a template with too few or too many {{end}}")
+        raise Wrong("has a template with too few or too many {{end}}")
     out = ""
     position = 0
     for action in _ACTION.finditer(text):
@@ -149,7 +167,7 @@ def _evaluate(body: str, known: Mapping[str, Mapping[str, str]]) -> str:
     for command in others:
         fallback = _DEFAULT.fullmatch(command)
         if not fallback:
-            raise _Untold
+            raise Untold
         found = found or _operand(fallback[1], known)
     return found
 
@@ -159,16 +177,5 @@ def _operand(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
         return text[1:-1]
     field = _FIELD.fullmatch(text)
     if not field:
-        raise _Untold
+        raise Untold
     return _WORD if field[1] == "Secrets" else known[field[1]].get(field[2], "")
-
-
-def _read(text: str) -> Any:
-    """Return the first document of a YAML text."""
-    try:
-        return next(yaml.load_all(text, _Loader), None)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1} once rendered" if error.problem_mark else ""
-        raise _Wrong(f"is not YAML ({error.problem}{line})") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise _Wrong("is not YAML") from None

@@ -119,7 +119,7 @@ def test_policy_is_read_with_its_task_file_and_defaults(folder: Path) -> None:
 
     (task,) = policy.tasks
     assert policy.base_registry == "mybaseregistry"
-    assert policy.identity == UserAssigned(type="UserAssigned", name="myACRTasksId", resource_group="myResourceGroup")
+    assert policy.identity == UserAssigned(type="UserAssigned", name="myACRTasksId", resourceGroup="myResourceGroup")
     assert base64.b64decode(task.encoded).decode() == TASK_FILE
     assert task.values == VALUES
     assert (task.timeout, task.platform.os, task.platform.architecture) == (3600, "Linux", "amd64")
@@ -453,7 +453,7 @@ def test_policy_is_read_again_when_it_or_a_task_file_changes(folder: Path) -> No
     assert file.load().tasks[0].timeout == 600
 
     write(folder / "task.yaml", TASK_FILE.replace("-t ", "--no-cache -t "), at=3000)
-    assert "--no-cache" in file.load().tasks[0].content
+    assert "--no-cache" in file.load().tasks[0].file.content
 
 
 def test_policy_may_leave_a_task_file_behind(folder: Path) -> None:
@@ -465,7 +465,7 @@ def test_policy_may_leave_a_task_file_behind(folder: Path) -> None:
     (folder / "task.yaml").rename(folder / "renamed.yaml")
     write(path, yaml.safe_dump(policy_document(task_document(file="renamed.yaml"))), at=2000)
 
-    assert file.load().tasks[0].file == "renamed.yaml"
+    assert file.load().tasks[0].file.name == "renamed.yaml"
 
 
 def test_policy_that_breaks_is_loud_until_it_is_mended(folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dev.localazure.agent import taskfile, templating
 from dev.localazure.agent.errors import RunFailed
-from shared.domain.task_files import problem
+from shared.adapters.task_file import problem
 
 VALUES = {"contextUrl": "https://github.com/contoso/shop.git#main", "image": "shop"}
 RUN = {
