@@ -27,6 +27,8 @@ from shared.domain.values import refusal
 RESERVED_VALUES = frozenset({"registryName", "baseRepository", "baseTag", "baseDigest"})
 """Values that Groundswell itself gives to a task."""
 
+_VALUE = "[A-Za-z][A-Za-z0-9_]*"
+
 SPEC_TAG = "groundswell-spec"
 """ARM tag of a task that holds the fingerprint of what Groundswell wrote: lists show it."""
 
@@ -45,24 +47,35 @@ class _Part(BaseModel):
 class UserAssigned(_Part):
     """One user-assigned identity for the whole fleet; it is created if it is missing."""
 
-    type: Literal["UserAssigned"]
+    type: Literal["UserAssigned"] = Field(description="One identity for the whole fleet.")
     # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftmanagedidentity
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$")
-    resource_group: str = Field(alias="resourceGroup", min_length=1, max_length=90)
-    subscription: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$",
+        description="Its name: 3 to 128 letters, digits, - and _, beginning with a letter or digit.",
+    )
+    resource_group: str = Field(
+        alias="resourceGroup", min_length=1, max_length=90, description="Where it is. The resource group must exist."
+    )
+    subscription: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        description="The subscription of its resource group, by its id. The base registry's, if it is left out.",
+    )
 
 
 class SystemAssigned(_Part):
     """Every task has an identity of its own."""
 
-    type: Literal["SystemAssigned"]
+    type: Literal["SystemAssigned"] = Field(description="An identity for each task.")
 
 
 class Platform(_Part):
     """What the task builds for."""
 
-    os: Literal["Linux", "Windows"] = "Linux"
-    architecture: Literal["amd64", "x86", "386", "arm", "arm64"] = "amd64"
+    os: Literal["Linux", "Windows"] = Field(default="Linux", description="The operating system.")
+    architecture: Literal["amd64", "x86", "386", "arm", "arm64"] = Field(
+        default="amd64", description="The processor; 386 in quotes."
+    )
 
 
 def _pattern(text: object, info: ValidationInfo[str], *, any_repository: bool = False) -> Pattern:
@@ -75,6 +88,13 @@ def _tags(text: object, info: ValidationInfo[str]) -> Pattern:
     return _pattern(text, info, any_repository=True)
 
 
+def _number(value: object) -> object:
+    # To JSON Schema, "600" is no integer.
+    if isinstance(value, str):
+        raise ValueError("must be a number: write it without quotes")
+    return value
+
+
 def _found(file: object) -> TaskFile:
     if not isinstance(file, TaskFile):
         raise ValueError("must be text: the name of a task file")
@@ -84,29 +104,39 @@ def _found(file: object) -> TaskFile:
 _Images = Annotated[InstanceOf[Pattern], BeforeValidator(_pattern, json_schema_input_type=str)]
 _ImagesOrTags = Annotated[InstanceOf[Pattern], BeforeValidator(_tags, json_schema_input_type=str)]
 _File = Annotated[InstanceOf[TaskFile], BeforeValidator(_found, json_schema_input_type=str)]
+_Seconds = Annotated[int, BeforeValidator(_number)]
 
 
 class TaskPolicy(_Part):
     """One ACR task that selected team registries must have."""
 
     # https://learn.microsoft.com/rest/api/containerregistry/tasks/create
-    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{5,50}$")
+    name: str = Field(
+        pattern=r"^[a-zA-Z0-9_-]{5,50}$",
+        description="Its name in every registry: 5 to 50 letters, digits, - and _. No two differ in casing alone.",
+    )
     file: _File = Field(description="An ACR task file, below the policy's folder.")
     rebuild_on: tuple[_Images, ...] = Field(
         alias="rebuildOn",
         min_length=1,
         description="Base images, as repository:tag in the base registry; the tag may be a glob such as 15-*.",
+        json_schema_extra={"uniqueItems": True},
     )
     exclude: tuple[_ImagesOrTags, ...] = Field(
-        default=(), description="What is left out of rebuildOn: repository:tag, or a tag of all its repositories."
+        default=(),
+        description="What is left out of rebuildOn: repository:tag, or a tag or glob of all its repositories.",
+        json_schema_extra={"uniqueItems": True},
     )
-    registries: Selector
+    registries: Selector = Field(description="Which team registries get the task.")
     values: dict[str, str] = Field(
         default_factory=dict,
         description="Values of the task file. A team overrides one by an ARM tag base-image-rebuilds.<value>.",
+        json_schema_extra={"propertyNames": {"pattern": f"^{_VALUE}$", "not": {"enum": [*sorted(RESERVED_VALUES)]}}},
     )
-    timeout: int = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
-    platform: Platform = Platform()
+    timeout: _Seconds = Field(default=3600, ge=300, le=28800, description="Seconds a run may take.")
+    platform: Platform = Field(
+        default=Platform(), description="What the task builds for: Linux on amd64 unless it says so."
+    )
 
     @field_validator("rebuild_on", "exclude")
     @classmethod
@@ -131,7 +161,7 @@ class TaskPolicy(_Part):
     @classmethod
     def _values(cls, values: dict[str, str]) -> dict[str, str]:
         for name, value in values.items():
-            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            if not re.fullmatch(_VALUE, name):
                 raise ValueError(f"{quoted(name)} cannot be the name of a value: use letters, digits and _")
             if name in RESERVED_VALUES:
                 raise ValueError(f"{name!r} is given by Groundswell itself")
@@ -172,22 +202,35 @@ class Values:
 Identity = Annotated[UserAssigned | SystemAssigned, Field(discriminator="type")]
 
 
+def _in_any_case(text: str) -> str:
+    # What JSON Schema takes for a pattern (ECMA-262) has no (?i:).
+    return re.sub("[A-Za-z]", lambda letter: f"[{letter[0].upper()}{letter[0].lower()}]", text)
+
+
+# https://learn.microsoft.com/rest/api/containerregistry/registries/create
+_REGISTRY = (
+    f"({_in_any_case('/subscriptions/')}[0-9a-fA-F-]{{36}}{_in_any_case('/resourceGroups/')}[^/]+"
+    f"{_in_any_case('/providers/Microsoft[.]ContainerRegistry/registries/')})?[a-zA-Z0-9]{{5,50}}"
+)
+
+
 class Policy(_Part):
     """The whole policy."""
 
     # A name, to be found in the watched subscriptions, or an ARM id, so that the app needs no rights beside it.
-    # https://learn.microsoft.com/rest/api/containerregistry/registries/create
     base_registry: str = Field(
         alias="baseRegistry",
-        pattern=r"^((?i:/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/)"
-        r")?[a-zA-Z0-9]{5,50}$",
         description="The registry of base images, by its name or its ARM id.",
-        # What JSON Schema takes for a pattern (ECMA-262) has no (?i:).
-        json_schema_extra={"pattern": "(^|/)[a-zA-Z0-9]{5,50}$"},
+        json_schema_extra={"pattern": f"^{_REGISTRY}$"},
     )
-    identity: Identity
-    tags: dict[str, str] = Field(default_factory=dict, description="On every resource that Groundswell creates.")
-    tasks: tuple[TaskPolicy, ...] = Field(min_length=1)
+    identity: Identity = Field(description="As whom tasks pull base images and push what they build.")
+    tags: dict[str, str] = Field(
+        default_factory=dict,
+        description="ARM tags on every resource that Groundswell creates.",
+        # One is Groundswell's own.
+        json_schema_extra={"maxProperties": MOST_TAGS - 1},
+    )
+    tasks: tuple[TaskPolicy, ...] = Field(min_length=1, description="The ACR tasks that team registries get.")
 
     @classmethod
     def of(cls, document: Mapping[str, object]) -> Self:
@@ -199,6 +242,13 @@ class Policy(_Part):
         base = document.get("baseRegistry")
         # The base registry's host may stand before references, which are validated before anything knows its name.
         return cls.model_validate(document, context=_name(base) if isinstance(base, str) else "")
+
+    @field_validator("base_registry")
+    @classmethod
+    def _registry(cls, text: str) -> str:
+        if not re.fullmatch(_REGISTRY, text):
+            raise ValueError("must be a registry's name (5 to 50 letters and digits) or its ARM id")
+        return text
 
     @field_validator("tags", mode="before")
     @classmethod

@@ -33,7 +33,7 @@ class Selector(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    tags: dict[str, str] = Field(min_length=1)
+    tags: dict[str, str] = Field(min_length=1, description="ARM tags by name, and what each must say.")
 
     @field_validator("tags")
     @classmethod

@@ -25,14 +25,6 @@ from tests.builders import TASK_FILE, VALUES, policy_document, registry_id, repl
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "policy").mkdir()
-    (tmp_path / "policy" / "task.yaml").write_text(TASK_FILE)
-    (tmp_path / "outside.yaml").write_text(TASK_FILE)
-    return tmp_path / "policy"
-
-
 def parse(document: Any, folder: Path) -> Policy:
     return policy_file.parse(yaml.safe_dump(document), folder, "rebuilds.yaml")
 
