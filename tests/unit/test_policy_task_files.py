@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import policy_document, task_document
+from tests.builders import TASK_FILE, policy_document, task_document
 from tests.unit.policies import parse, refusal
 
 
@@ -76,6 +76,13 @@ def test_task_file_is_read_with_the_values_that_every_run_gives(folder: Path) ->
     (folder / "task.yaml").write_text("steps: [{cmd: bash}]\n{{.Values.baseTag}}\n")
 
     assert "is not YAML" in refusal(policy_document(), folder)
+
+
+@pytest.mark.parametrize("name", [7, ["task.yaml"], {"name": "task.yaml", "content": TASK_FILE}])
+def test_task_file_is_named_and_not_written_into_the_policy(name: object, folder: Path) -> None:
+    said = refusal(policy_document(task_document(file=name)), folder)
+
+    assert "tasks.0.file: must be text: the name of a task file" in said
 
 
 @pytest.mark.parametrize("values", ["x", ["x"], {"image": 7}, {7: "x"}, {"image": {"x": "y"}}])
