@@ -30,18 +30,21 @@ def connection_string(blob: int, queue: int, table: int) -> str:
     )
 
 
-def command(ports: Mapping[str, int]) -> list[str]:
+def command(ports: Mapping[str, int], *, log: bool = False) -> list[str]:
     """Return the command that runs Azurite with everything in memory.
 
     Even so, it writes a configuration file into its current folder.
 
     Args:
         ports: Of "blob", "queue" and "table", on this machine.
+        log: Whether it writes a line for each request to its standard output.
 
     Raises:
         NotInstalled: There is no Azurite.
     """
-    words = ["node", str(script()), "--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    words = ["node", str(script()), "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    if not log:
+        words.append("--silent")
     for service, port in ports.items():
         words += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
     return words

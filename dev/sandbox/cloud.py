@@ -48,9 +48,9 @@ class Refused(Exception):
         self.status = status
 
 
-def registry_id(name: str) -> str:
+def registry_id(name: str, group: str = GROUP) -> str:
     """Return a registry's ARM id."""
-    return f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/{name}"
+    return f"{group}/providers/Microsoft.ContainerRegistry/registries/{name}"
 
 
 def _id_of(registry: str) -> str:

@@ -17,10 +17,10 @@ async def create_base(cloud: Cloud) -> None:
     await create_registry(cloud, BASE)
 
 
-async def create_registry(cloud: Cloud, name: str, tags: Mapping[str, str] | None = None) -> None:
-    """Create a registry."""
+async def create_registry(cloud: Cloud, name: str, tags: Mapping[str, str] | None = None, group: str = GROUP) -> None:
+    """Create a registry in a resource group."""
     body = {"location": PLACE.location, "sku": {"name": "Standard"}, "tags": dict(tags or {})}
-    await cloud.arm("PUT", registry_id(name), body)
+    await cloud.arm("PUT", registry_id(name, group), body)
 
 
 async def create_app(cloud: Cloud) -> dict[str, Any]:

@@ -54,18 +54,19 @@ class Processes:
                 return f"{name} {how}"
         return ""
 
-    async def stop(self) -> None:
-        """End all children and wait until they are gone; the newest goes first, as it uses the others."""
-        for child in reversed(self._children.values()):
+    async def stop(self, *names: str) -> None:
+        """End these children, or all, and wait until they are gone; the newest goes first, as it uses the others."""
+        ending = [self._children[name] for name in reversed(self._children) if name in names or not names]
+        for child in ending:
             with contextlib.suppress(ProcessLookupError):
                 child.terminate()
-        for child in reversed(self._children.values()):
+        for child in ending:
             try:
                 await asyncio.to_thread(child.wait, STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        self._children.clear()
+        self._children = {name: child for name, child in self._children.items() if child not in ending}
 
 
 def python(module: str, *arguments: str) -> list[str]:

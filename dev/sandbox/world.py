@@ -121,13 +121,18 @@ class World:
 
     async def start_host(self, port: int) -> None:
         """Start the Functions host with the app's identity and settings."""
-        ready, settings = self.folder / "host.json", self.folder / "settings.json"
+        self.host = await self.launch_host(HOST, port)
+
+    async def launch_host(self, name: str, port: int = 0) -> dict[str, Any]:
+        """Start a Functions host as a process of this name; return what it tells when it is ready."""
+        ready, settings = self.folder / f"{name}.json", self.folder / "settings.json"
+        ready.unlink(missing_ok=True)
         settings.write_text('{"IsEncrypted": false, "Values": {}}')
         command = python("dev.functionshost", "--app", str(ROOT), "--port", str(port), "--settings", str(settings),
                          "--ready-file", str(ready), "--log-format", "json", "--grace", "1")  # fmt: skip
         # Short, because people type it; it opens nothing but this host on loopback.
         key = {"LOCALAZURE_FUNCTIONS_FUNCTION_KEY": secrets.token_hex(5)}
-        self.processes.start(HOST, command, {**self.app["environment"], **self.app_settings(), **key})
+        self.processes.start(name, command, {**self.app["environment"], **self.app_settings(), **key})
 
         async def told() -> dict[str, Any]:
             if not ready.exists():
@@ -135,9 +140,10 @@ class World:
             document: dict[str, Any] = json.loads(ready.read_text())
             return document
 
-        self.host = await self.until("the Functions host to start", told)
-        if self.host["errors"]:
-            raise Unexpected("the host to load every function", "; ".join(self.host["errors"]))
+        host = await self.until("the Functions host to start", told)
+        if host["errors"]:
+            raise Unexpected("the host to load every function", "; ".join(host["errors"]))
+        return host
 
     def app_settings(self) -> dict[str, str]:
         """The app's settings: those of infra/app-settings.json for a local deployment."""
@@ -189,7 +195,7 @@ async def _start(ports: Ports, folder: Path, processes: Processes) -> tuple[dict
     # localazure finds free ports by itself, which nobody can take in between.
     proxy, control = (free_ports(port)[0] if port else 0 for port in (ports.proxy, ports.control))
     try:
-        command = azurite.command({"blob": blob, "queue": queue, "table": table})
+        command = azurite.command({"blob": blob, "queue": queue, "table": table}, log=True)
     except azurite.NotInstalled as error:
         raise CannotStart(str(error)) from error
     processes.start(AZURITE, command, folder=folder)
