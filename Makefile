@@ -97,11 +97,10 @@ skopeo:
 	    $(STAGE) "skopeo" sh -c 'install="apt-get install --yes --no-install-recommends skopeo"; \
 	        $$install || { apt-get update && $$install; }' || true
 
-# N: sizes of the fleets, as in: make bench N="100 1000". The Azure CLI's rows are measured where it is installed.
-N ?=
+# The Azure CLI's rows are measured where it is installed.
 .PHONY: bench
-bench: setup ## Measure fan-out, onboarding and cold start beside what bounds them (N= sizes of the fleets)
-	@$(PY) -m dev.bench $(N) $(ARGS)
+bench: setup ## Measure Groundswell beside what bounds it (ONLY="hosts sweep": some scenarios; ARGS=--help lists them)
+	@$(PY) -m dev.bench $(ONLY) $(ARGS)
 
 .PHONY: check check-format check-lint check-types check-imports check-requirements check-infra check-shell check-workflows
 check: check-format check-lint check-types check-imports check-requirements check-infra check-shell check-workflows ## Run every static check

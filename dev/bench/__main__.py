@@ -1,4 +1,4 @@
-"""Command line: `python -m dev.bench [N …]` measures with fleets of these sizes (default: 100 and 1,000)."""
+"""Command line: `python -m dev.bench [scenario …]` measures these scenarios, or all."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 
-from dev.bench import alone, events, fan_out, onboarding
+from dev.bench.scenarios import ALL, Scenario
 from dev.bench.table import Row, markdown
-from dev.bench.world import BURST, JITTER, LATENCY, REFILL, fleet
+from dev.bench.world import BURST, JITTER, LATENCY, REFILL
+from dev.bench.worlds import Worlds
 from dev.sandbox.processes import CannotStart
-from dev.sandbox.world import Unexpected
-
-_SMOKE = 5
 
 
 def conditions() -> str:
@@ -30,8 +29,8 @@ def conditions() -> str:
     )
 
 
-async def measure(sizes: list[int], console: Console, *, smoke: bool) -> list[Row]:
-    """Measure everything; with `smoke`, only that a small fleet is rebuilt, and how."""
+async def measure(scenarios: Sequence[Scenario], console: Console, *, smoke: bool) -> list[Row]:
+    """Measure one scenario after another and tell on the console how far it is."""
     task = asyncio.current_task()
     assert task  # noqa: S101 - this is one; it tells the type checker
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -40,42 +39,36 @@ async def measure(sizes: list[int], console: Console, *, smoke: bool) -> list[Ro
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - started:6.1f} {text}")
 
-    if smoke:
-        async with fleet(_SMOKE) as world:
-            seen = await fan_out.measure(world, _SMOKE, "changed")
-        return fan_out.pace_rows(_SMOKE, seen)
-    say("imports and planning")
-    found = await alone.rows()
-    say("onboarding")
-    async with fleet(0) as world:
-        found += await onboarding.rows(world)
-    for size in sizes:
-        say(f"setting up {size} registries")
-        async with fleet(size) as world:
-            say(f"fan-out to {size} registries")
-            found += await fan_out.rows(world, size)
-            if size == max(sizes):
-                say("events")
-                found += await events.rows(world, size)
+    found = []
+    async with Worlds(lambda text: say(f"        {text}"), smoke=smoke) as worlds:
+        for number, scenario in enumerate(scenarios, 1):
+            say(f"[{number:2}/{len(scenarios)}] {scenario.name}: {scenario.what}")
+            found += await scenario.measure(worlds)
     say("done")
     return found
 
 
 def main() -> int:
     """Measure and print the table; the exit status tells whether every target was met."""
-    parser = argparse.ArgumentParser(prog="python -m dev.bench", description="Measure Groundswell on the local Azure.")
-    parser.add_argument("size", nargs="*", type=int, metavar="N", help="sizes of the fleets (default: 100 1000)")
-    parser.add_argument("--smoke", action="store_true", help=f"only try that it works, with {_SMOKE} registries")
+    names = {scenario.name: scenario for scenario in ALL}
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.bench", description="Measure Groundswell on the local Azure.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(["scenarios:", *(f"  {name:15}{scenario.what}" for name, scenario in names.items())]),
+    )  # fmt: skip
+    parser.add_argument("scenario", nargs="*", help="what to measure (default: everything)")
+    parser.add_argument("--smoke", action="store_true", help="only try that it works, with 5 registries")
     arguments = parser.parse_args()
-    if any(not 1 <= size <= 10_000 for size in arguments.size):
-        parser.error("N must be from 1 to 10000")
-    console = Console(highlight=False, stderr=True)
+    if unknown := set(arguments.scenario) - names.keys():
+        parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    chosen = [scenario for scenario in ALL if scenario.name in arguments.scenario or not arguments.scenario]
+    console = Console(highlight=False, markup=False, stderr=True)
     try:
-        rows = asyncio.run(measure(arguments.size or [100, 1000], console, smoke=arguments.smoke))
+        rows = asyncio.run(measure(chosen, console, smoke=arguments.smoke))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
-    except (CannotStart, Unexpected, RuntimeError) as error:
-        console.print(str(error), style="red", markup=False)
+    except CannotStart as error:
+        console.print(str(error), style="red")
         return 1
     print(f"{conditions()}\n\n{markdown(rows)}")
     return int(any(row.met is False for row in rows))

@@ -7,68 +7,15 @@ log lines that they write, for a fleet of N registries (default: 20). docs/costs
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import re
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aiohttp import ClientSession, web
-
-from dev.bench.world import FleetWorld, fleet
+from dev.bench.world import Fleet, FleetWorld, running_fleet
 
 _IDLE_SECONDS = 60.0
-_PORT = re.compile(r"(Queue|Table)Endpoint=http://127\.0\.0\.1:(\d+)/")
-# What is added on the way would spoil the requests' signatures.
-_AUTO = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-
-@dataclass
-class Meter:
-    """Counts requests on their way to storage, by service and method."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @contextlib.asynccontextmanager
-    async def read(self, connection: str) -> AsyncIterator[str]:
-        """Stand before the queues and tables of a connection string; yield the one to use instead."""
-        async with contextlib.AsyncExitStack() as stack:
-            session = await stack.enter_async_context(ClientSession(auto_decompress=False))
-            for service, port in _PORT.findall(connection):
-                own = await self._serve(stack, session, service.lower(), int(port))
-                connection = connection.replace(f":{port}/", f":{own}/")
-            yield connection
-
-    async def _serve(self, stack: contextlib.AsyncExitStack, session: ClientSession, service: str, port: int) -> int:
-        async def pass_on(request: web.Request) -> web.Response:
-            self.counts[_name(service, request)] += 1
-            url = f"http://127.0.0.1:{port}{request.raw_path}"
-            headers = {name: value for name, value in request.headers.items() if name.lower() != "transfer-encoding"}
-            body = await request.read() or None
-            async with session.request(
-                request.method, url, data=body, headers=headers, skip_auto_headers=_AUTO
-            ) as answer:
-                kept = {k: v for k, v in answer.headers.items() if k.lower() not in ("transfer-encoding", "connection")}
-                return web.Response(status=answer.status, headers=kept, body=await answer.read())
-
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", pass_on)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return int(runner.addresses[0][1])
-
-
-def _name(service: str, request: web.Request) -> str:
-    if service == "queue" and request.path.endswith("/messages") and request.method == "GET":
-        return "queue receive"
-    if service == "table" and request.path.endswith("/$batch"):
-        return "table transaction"
-    return f"{service} {request.method}"
 
 
 @dataclass
@@ -93,46 +40,43 @@ class Phase:
         )
 
 
-async def _watch(world: FleetWorld, meter: Meter, name: str, start: int) -> Phase:
-    """Tell what was counted since the meter was emptied and since this place in the host's log."""
+def _start(world: FleetWorld) -> int:
+    """Count storage anew; return the place in the host's log from which on lines count."""
+    world.meter.clear()
+    return len(world.host_log.read_text())
+
+
+def _watch(world: FleetWorld, name: str, start: int) -> Phase:
+    """Tell what was counted since the start."""
     text = world.host_log.read_text()[start:]
     records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     begun = Counter(str(record["function"]) for record in records if record["message"].startswith("Executing ("))
-    return Phase(name, Counter(meter.counts), begun, len(records), len(text))
-
-
-async def _restart(world: FleetWorld, follow: str, storage: str) -> None:
-    """Start the host anew behind the meter; what the bench itself asks of storage passes it by."""
-    own, world.storage = world.storage, storage
-    await world.restart_host(follow)
-    world.storage = own
+    return Phase(name, Counter(world.meter.read().counts), begun, len(records), len(text))
 
 
 async def measure(count: int) -> list[tuple[Phase, int]]:
     """Measure a first run, a rebuild, a rebuild that is followed, a push of nothing new, and an hour of nothing."""
-    meter, phases = Meter(), list[tuple[Phase, int]]()
-    async with fleet(0) as world, meter.read(world.storage) as storage:
-        await _restart(world, "all", storage)
-        start = len(world.host_log.read_text())
-        meter.counts.clear()
-        await world.onboard(count)
-        phases.append((await _watch(world, meter, "Onboarding without a run", start), count))
+    phases = list[tuple[Phase, int]]()
+    async with running_fleet(Fleet(0)) as world:
+        world.fleet = Fleet(count)
+        start = _start(world)
+        await world.onboard()
+        phases.append((_watch(world, "Onboarding without a run", start), count))
         for follow in ("changed", "all"):
-            await _restart(world, follow, storage)
-            start = len(world.host_log.read_text())
-            meter.counts.clear()
+            await world.restart_hosts(follow)
+            start = _start(world)
             await world.cloud.push_base_image(text := f"{follow} {time.time_ns()}")
             await world.scheduled(count * len(phases), 300)
             await world.drained(600)
-            phases.append((await _watch(world, meter, f"Rebuild, GROUNDSWELL_FOLLOW_RUNS={follow}", start), count))
-        start = len(world.host_log.read_text())
-        meter.counts.clear()
+            phases.append((_watch(world, f"Rebuild, GROUNDSWELL_FOLLOW_RUNS={follow}", start), count))
+        start = _start(world)
         await world.cloud.push_base_image(text)
         await asyncio.sleep(5)
-        phases.append((await _watch(world, meter, "The same content again", start), 1))
-        meter.counts.clear()
+        phases.append((_watch(world, "The same content again", start), 1))
+        world.meter.clear()
         await asyncio.sleep(_IDLE_SECONDS)
-        idle = Counter({name: round(number * 3600 / _IDLE_SECONDS) for name, number in meter.counts.items()})
+        polled = world.meter.read().counts.items()
+        idle = Counter({name: round(number * 3600 / _IDLE_SECONDS) for name, number in polled})
         phases.append((Phase("An hour of nothing on one instance", idle, Counter(), 0, 0), 1))
     return phases
 

@@ -12,13 +12,15 @@ from urllib.parse import urlencode
 import aiohttp
 
 from dev.bench.table import Row, percentile
-from dev.bench.world import FleetWorld
+from dev.bench.world import Fleet
+from dev.bench.worlds import Worlds
 from dev.sandbox.cloud import BASE, REPOSITORY, TAG, registry_id
 
 PER_SECOND = 100
 _SECONDS = 10
-_SOON = 1.0
-"""Seconds; what an acknowledgement must stay well below (Event Grid itself waits 30 s)."""
+_FLEET = Fleet(1000)
+_SOON = 0.2
+"""Seconds that an acknowledgement may take; Event Grid itself waits 30 s."""
 
 
 def event(digest: str) -> dict[str, Any]:
@@ -35,8 +37,13 @@ def event(digest: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def rows(world: FleetWorld, count: int) -> list[Row]:
+async def rows(worlds: Worlds) -> list[Row]:
     """Send pushes of one content, each event a different one, whether or not the earlier ones are acknowledged."""
+    world = await worlds.of(_FLEET)
+    await world.restart_hosts()
+    await world.like_azure()
+    await world.warm_up()
+    worlds.say(f"{PER_SECOND} events a second")
     digest = await world.cloud.push_base_image("acknowledged")
     await world.scheduled(1, 60)
     query = urlencode({"functionName": "base_image_pushed", "code": world.host["eventGridKey"]})
@@ -58,6 +65,6 @@ async def rows(world: FleetWorld, count: int) -> list[Row]:
         raise RuntimeError(f"events were answered with {sorted(statuses)}")
     half, most = percentile(took, 50), percentile(took, 99)
     return [
-        Row(f"Acknowledgement of {PER_SECOND} events/s, fleet of {count}: p99",
-            f"{most * 1000:.0f} ms (p50 {half * 1000:.0f} ms)", f"{_SOON:g} s", most / _SOON, "≤ 1", most <= _SOON)
+        Row(f"Acknowledgement of {PER_SECOND} events/s, fleet of {world.fleet.size}: p99",
+            f"{most * 1000:.0f} ms (p50 {half * 1000:.0f} ms)", "", None, f"≤ {_SOON * 1000:.0f} ms", most <= _SOON)
     ]  # fmt: skip

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dev.bench.az import AzureCli
 from dev.bench.table import Row
-from dev.bench.world import APP, Calls, FleetWorld
+from dev.bench.world import APP, Calls, Fleet, FleetWorld
+from dev.bench.worlds import Worlds
 from dev.conformance.azure_cli.scenario import TASK_FILE
 from dev.sandbox import deployment
 from dev.sandbox.cloud import BASE, TASK
@@ -60,11 +61,11 @@ async def by_script(world: FleetWorld, name: str) -> Onboarding | None:
     return Onboarding(time.monotonic() - started, await world.calls("owner"))
 
 
-async def rows(world: FleetWorld) -> list[Row]:
+async def rows(worlds: Worlds) -> list[Row]:
     """Measure onboarding in a world without registries."""
+    world = await worlds.of(Fleet(0), fresh=True)
     await world.cloud.push_base_image("1")
-    # The first request of a host imports the SDKs.
-    await world.api("GET", "/api/registries/warmup")
+    await world.warm_up()
     first = await by_groundswell(world, "firstteam")
     further = await by_groundswell(world, "furtherteam")
     script = await by_script(world, "scriptteam")

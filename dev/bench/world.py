@@ -1,22 +1,21 @@
-"""A local Azure with a fleet of onboarded registries, Azure's throttling and latency, and Groundswell in its host."""
+"""A local Azure with a fleet of onboarded registries, Azure's throttling and latency, and Groundswell in its hosts."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from azure.storage.queue.aio import QueueServiceClient
-
+from dev.bench.further import Further
+from dev.bench.storage import StorageMeter
 from dev.sandbox import deployment
-from dev.sandbox.world import NotYet, Option, World, running
+from dev.sandbox.cloud import SUBSCRIPTION
+from dev.sandbox.world import AZURITE, HOST, NotYet, Option, World, running
 
 LATENCY, JITTER = 0.06, 0.02
 """Seconds that every answer of Azure takes here, and by how much that varies."""
@@ -25,14 +24,16 @@ BURST, REFILL = 200.0, 10.0
 """Resource Manager's published bucket of writes for each subscription and principal, and its refill in a second:
 https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling"""
 
-# A step of the builder's work takes this long, so that a run takes about as long as a short one in Azure.
-_PACE = 3.0
+SHORT_RUN = 25.0
+"""Seconds that a run takes where its length does not matter: about as long as a short one in Azure."""
+
+# So many pieces of work, each of which takes the agent's pace, make a run of the policy's task.
+_PIECES = 8
 _PLENTY = {"burst": 1e6, "per_second": 1e6}
 _SETTING_UP = {
     "throttle": dict.fromkeys(("reads", "writes", "deletes"), _PLENTY),
     "front": {"latency": 0, "jitter": 0},
     "rbac": {"delay": 0},
-    "agent": {"pace": _PACE},
 }
 # To change a limit fills its buckets.
 _LIKE_AZURE = {
@@ -58,21 +59,45 @@ class Calls:
     throttled: int
 
 
+@dataclass(frozen=True)
+class Fleet:
+    """How many registries there are, and over how many subscriptions they are spread evenly."""
+
+    size: int
+    subscriptions: int = 1
+
+
 @dataclass
 class FleetWorld(World):
     """A running world.
 
     Attributes:
+        fleet: What has been onboarded.
         follow: Which runs Groundswell follows (GROUNDSWELL_FOLLOW_RUNS).
+        meter: Counts what reaches queues and tables.
+        hosts: The Functions hosts, which share queues and tables; events and requests go to the first.
     """
 
+    fleet: Fleet = Fleet(0)
     follow: str = "changed"
+    hosts: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Find the log of the storage and name the subscriptions."""
+        self.meter = StorageMeter(self.processes.log_file(AZURITE))
+        self.further = [Further.number(number) for number in range(1, self.fleet.subscriptions)]
+
+    @property
+    def subscriptions(self) -> list[str]:
+        """The ids of the subscriptions, that of the base registry first."""
+        return [path.rpartition("/")[2] for path in (SUBSCRIPTION, *(place.subscription for place in self.further))]
 
     def app_settings(self) -> dict[str, str]:
-        """Leave all settings at their defaults, but for the one that is compared."""
+        """Leave all settings at their defaults, but for what is compared."""
         shortened = ("GROUNDSWELL_RUN_CHECK_SECONDS", "GROUNDSWELL_FLEET_CACHE_SECONDS")
         settings = {name: value for name, value in super().app_settings().items() if name not in shortened}
-        return {**settings, "GROUNDSWELL_FOLLOW_RUNS": self.follow}
+        compared = {"GROUNDSWELL_FOLLOW_RUNS": self.follow, "GROUNDSWELL_SUBSCRIPTIONS": ",".join(self.subscriptions)}
+        return {**settings, **compared}
 
     async def deploy(self) -> None:
         """Create the base registry and start Groundswell beside it; it hears no events yet."""
@@ -80,18 +105,25 @@ class FleetWorld(World):
         await deployment.create_base(self.cloud)
         self.app = await deployment.create_app(self.cloud)
         await deployment.assign_roles(self.cloud, self.app["principalId"])
-        await self.start_host(0)
+        for place in self.further:
+            await place.create(self.cloud, self.app["principalId"])
+        await self._start_hosts(1)
 
-    async def onboard(self, count: int) -> None:
+    async def onboard(self) -> None:
         """Create registries that opt in and let Groundswell onboard them by the events of their creation."""
         await deployment.subscribe(self.cloud, self.host)
+        for place in self.further:
+            await place.subscribe(self.cloud)
+        groups = [deployment.PLACE.group, *(place.group for place in self.further)]
         turns = asyncio.Semaphore(8)
 
-        async def create(name: str) -> None:
+        async def create(number: int) -> None:
             async with turns:
-                await deployment.create_registry(self.cloud, name, {"base-image-rebuilds": "enabled"})
+                tags, group = {"base-image-rebuilds": "enabled"}, groups[number % len(groups)]
+                await deployment.create_registry(self.cloud, team(number), tags, group)
 
-        await asyncio.gather(*(create(team(number)) for number in range(count)))
+        count = self.fleet.size
+        await asyncio.gather(*(create(number) for number in range(count)))
 
         async def onboarded() -> None:
             written = (await self._counts())["PUT", "microsoft.containerregistry/registries/tasks/write"]
@@ -101,21 +133,37 @@ class FleetWorld(World):
         await self.until("all registries to be onboarded", onboarded, 60 + count)
         await self.drained(120)
 
-    async def restart_host(self, follow: str) -> None:
-        """Start the host anew: nothing is in its caches, and nothing is known of Resource Manager's pace."""
+    async def restart_hosts(self, follow: str = "changed", count: int = 1) -> None:
+        """Start hosts anew: nothing is in their caches, and nothing is known of Resource Manager's pace.
+
+        Args:
+            follow: Which runs are followed.
+            count: How many hosts share the work from now on.
+        """
         self.follow = follow
-        os.kill(self.host["pid"], signal.SIGTERM)
-        async with asyncio.timeout(30):
-            while not self.processes.dead():  # noqa: ASYNC110 - it is another process that ends
-                await asyncio.sleep(0.05)
-        (self.folder / "host.json").unlink()
-        await self.start_host(0)
+        await self.processes.stop(*(_host_name(number) for number in range(len(self.hosts))))
+        await self._start_hosts(count)
         await deployment.subscribe(self.cloud, self.host)
 
-    async def like_azure(self) -> None:
-        """Throttle and answer as Azure does from now on, with full buckets and an empty journal."""
-        await self.cloud.control("PATCH", "/settings", _LIKE_AZURE)
+    async def _start_hosts(self, count: int) -> None:
+        self.hosts = [await self.launch_host(_host_name(number)) for number in range(count)]
+        self.host = self.hosts[0]
+
+    async def warm_up(self) -> None:
+        """Let every host import the SDKs, which the first request does: cold starts have a row of their own."""
+        for host in self.hosts:
+            headers = {"x-functions-key": host["functionKey"]}
+            await self.cloud.local("GET", f"{host['url']}/api/registries/warmup", None, headers)
+
+    async def like_azure(self, run_seconds: float = SHORT_RUN) -> None:
+        """Throttle and answer as Azure does from now on, with full buckets; journal and meter begin anew.
+
+        Args:
+            run_seconds: About how long a run takes.
+        """
+        await self.cloud.control("PATCH", "/settings", {**_LIKE_AZURE, "agent": {"pace": run_seconds / _PIECES}})
         await self.cloud.control("DELETE", "/journal")
+        self.meter.clear()
 
     async def _counts(self) -> Counter[tuple[str, str]]:
         counts: Counter[tuple[str, str]] = Counter()
@@ -151,20 +199,14 @@ class FleetWorld(World):
 
     async def drained(self, seconds: float) -> None:
         """Wait until the app's queues are empty and no run is under way."""
-        async with QueueServiceClient.from_connection_string(self.storage) as queues:
 
-            async def empty() -> None:
-                left = 0
-                async for queue in queues.list_queues():
-                    if not queue.name.endswith("-poison"):
-                        client = queues.get_queue_client(queue.name)
-                        left += (await client.get_queue_properties()).approximate_message_count or 0
-                if left:
-                    raise NotYet(f"{left} messages are left")
-                if not (await self.cloud.control("GET", "/idle?timeout=1"))["idle"]:
-                    raise NotYet("runs are under way")
+        async def empty() -> None:
+            if left := self.meter.read().left:
+                raise NotYet(f"{left} messages are left")
+            if not (await self.cloud.control("GET", "/idle?timeout=1"))["idle"]:
+                raise NotYet("runs are under way")
 
-            await self.until("nothing to be left to do", empty, seconds)
+        await self.until("nothing to be left to do", empty, seconds)
 
     def peak_memory(self) -> float:
         """Return the most memory that the host's process has held, in MiB (0 where Linux' /proc is missing)."""
@@ -185,12 +227,16 @@ def team(number: int) -> str:
     return f"team{number:05}"
 
 
+def _host_name(number: int) -> str:
+    return f"{HOST}-{number + 1}" if number else HOST
+
+
 @contextlib.asynccontextmanager
-async def fleet(count: int) -> AsyncIterator[FleetWorld]:
-    """Start a world with Groundswell and so many onboarded registries; end it and remove all files afterwards."""
+async def running_fleet(fleet: Fleet) -> AsyncIterator[FleetWorld]:
+    """Start a world with Groundswell and an onboarded fleet; end it and remove all files afterwards."""
     async with running(Option.USER_ASSIGNED) as world:
-        own: FleetWorld = FleetWorld(**{f.name: getattr(world, f.name) for f in fields(World)})
+        own: FleetWorld = FleetWorld(**{f.name: getattr(world, f.name) for f in fields(World)}, fleet=fleet)
         await own.deploy()
-        if count:
-            await own.onboard(count)
+        if fleet.size:
+            await own.onboard()
         yield own
