@@ -86,9 +86,9 @@ class Script:
         return f"{self.seconds:.1f} s, {self.throttled} × 429, {self.runs} runs, {self.left_out} registries left out"
 
 
-async def unpaced(world: FleetWorld) -> Script:
+async def unpaced(world: FleetWorld, run_seconds: float = SHORT_RUN) -> Script:
     """Do the same job by a script without pacing."""
-    await world.like_azure()
+    await world.like_azure(run_seconds)
     command = [sys.executable, "-m", "dev.bench.unpaced", *world.subscriptions]
     output = await run(command, world.cloud.environment, folder=ROOT, seconds=900)
     if output.status:

@@ -21,9 +21,10 @@ async def rows(worlds: Worlds) -> list[Row]:
     for hosts in HOSTS:
         world = await worlds.of(Fleet(_SIZE), fresh=True)
         count = world.fleet.size
-        worlds.say(f"a push, rebuilt by {hosts} hosts")
+        name = f"N = {count}, {hosts} cold host{'s' if hosts > 1 else ''}"
+        worlds.say(f"a push: {name}")
         seen = await fan_out.measure(world, hosts=hosts)
-        name, floor = f"N = {count}, {hosts} cold hosts", floor_seconds(count, BURST, REFILL)
+        floor = floor_seconds(count, BURST, REFILL)
         found.append(fan_out.to_floor(f"{name}: push to last run scheduled", seen.seconds, floor, _TO_FLOOR))
         found.append(none(f"{name}: refused by Resource Manager (429)", seen.in_all.throttled))
     return found
