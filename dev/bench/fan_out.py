@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from dev.bench.az import AzureCli
 from dev.bench.table import Row, at_most, floor_seconds, none
@@ -112,18 +113,23 @@ async def az_loop(world: FleetWorld) -> float | None:
     return (time.monotonic() - started) / _SAMPLE
 
 
-async def rows(worlds: Worlds, size: int, most: float | None = None) -> list[Row]:
+async def rows(worlds: Worlds, size: int, most: float | None = None, times: int = 1) -> list[Row]:
     """Measure all rows of one fleet in one subscription.
 
     Args:
         most: How many times as long as the script Groundswell may take; None where the bucket decides.
+        times: How often Groundswell and the script take turns; the median of each counts.
     """
     world = await worlds.of(Fleet(size))
     count = world.fleet.size
-    worlds.say("a push, rebuilt by Groundswell")
-    seen = await measure(world)
-    worlds.say("the same job by others")
-    script, az_seconds = await unpaced(world), await az_loop(world)
+    pushes, scripts = list[FanOut](), list[Script]()
+    for _ in range(1 if worlds.smoke else times):
+        worlds.say("a push, rebuilt by Groundswell")
+        pushes.append(await measure(world))
+        worlds.say("the same job by a script")
+        scripts.append(await unpaced(world))
+    seen, script = _median(pushes), _median(scripts)
+    az_seconds = await az_loop(world)
     found = [*pace_rows(count, seen), *_cost(count, seen), *storage_rows(world.fleet, seen)]
     found.append(Row(f"N = {count}: peak memory of the host process", f"{seen.memory:.0f} MiB"))
     found.append(against_script(f"N = {count}", seen, script, most))
@@ -133,6 +139,13 @@ async def rows(worlds: Worlds, size: int, most: float | None = None) -> list[Row
     total = az_seconds * count
     extrapolated = f"{total:.0f} s (extrapolated: {_SAMPLE} × {az_seconds:.2f} s)"
     return [*found, Row(what, f"{seen.seconds:.1f} s", extrapolated, seen.seconds / total)]
+
+
+T = TypeVar("T", FanOut, Script)
+
+
+def _median(measured: list[T]) -> T:
+    return sorted(measured, key=lambda one: one.seconds)[len(measured) // 2]
 
 
 def against_script(fleet: str, seen: FanOut, script: Script, most: float | None) -> Row:

@@ -40,7 +40,7 @@ ALL = (
     Scenario("decisions", "what a decision costs for each registry, from 10 to 10,000", decisions.rows),
     Scenario("onboarding", "a new registry, by Groundswell and by the Azure CLI", onboarding.rows),
     Scenario("hundred", "a push to 100 registries, beside a script without pacing",
-             partial(fan_out.rows, size=100, most=fan_out.TO_SCRIPT)),
+             partial(fan_out.rows, size=100, most=fan_out.TO_SCRIPT, times=3)),
     Scenario("hosts", "a push to 400 registries, shared by 1, 4 and 8 cold hosts", hosts.rows),
     Scenario("subscriptions", "a push to 1,000 registries in 20 subscriptions", subscriptions.rows),
     Scenario("thousand", "a push to 1,000 registries in one subscription", partial(fan_out.rows, size=1000)),
