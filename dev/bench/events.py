@@ -41,7 +41,8 @@ async def rows(worlds: Worlds) -> list[Row]:
     """Send pushes of one content, each event a different one, whether or not the earlier ones are acknowledged."""
     world = await worlds.of(_FLEET)
     await world.restart_hosts()
-    await world.like_azure()
+    # Longer than this takes: no run works meanwhile.
+    await world.like_azure(pace=60)
     await world.warm_up()
     worlds.say(f"{PER_SECOND} events a second")
     digest = await world.cloud.push_base_image("acknowledged")

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dev.bench.az import AzureCli
 from dev.bench.table import Row, at_most, floor_seconds, none
-from dev.bench.world import APP, BURST, LATENCY, REFILL, SCHEDULE, SHORT_RUN, Calls, Fleet, FleetWorld, team
+from dev.bench.world import APP, BURST, LATENCY, REFILL, SCHEDULE, Calls, Fleet, FleetWorld, team
 from dev.bench.worlds import Worlds
 from dev.conformance.world import ROOT, run
 from dev.sandbox.cloud import TASK
@@ -38,7 +38,7 @@ class FanOut:
         in_all: Calls until the last run that is followed had ended.
         storage: Requests to queues and tables until then, by their names.
         messages: Most messages in the queues at once.
-        memory: Most memory of the first host's process, in MiB.
+        memory: Most memory of the first host's worker, in MiB.
     """
 
     seconds: float
@@ -49,11 +49,26 @@ class FanOut:
     memory: float
 
 
-async def measure(world: FleetWorld, follow: str = "changed", hosts: int = 1, run_seconds: float = SHORT_RUN) -> FanOut:
-    """Push a base image that was never pushed before and watch its rebuilds by new hosts."""
+def held(fleet: Fleet) -> float:
+    """Return how many seconds runs wait before they work, if all are to be scheduled by then.
+
+    In Azure, they work on other machines. Here, they would take the processors from those who are measured.
+    """
+    return 15 + floor_seconds(fleet.size // fleet.subscriptions, BURST, REFILL) + fleet.size / 25
+
+
+async def measure(world: FleetWorld, follow: str = "changed", hosts: int = 1, pace: float | None = None) -> FanOut:
+    """Push a base image that was never pushed before and watch its rebuilds by new hosts.
+
+    Args:
+        world: Where to.
+        follow: Which runs are followed.
+        hosts: How many hosts share the work.
+        pace: Seconds that a piece of a run's work takes; None lets runs work when all are scheduled.
+    """
     count = world.fleet.size
     await world.restart_hosts(follow, hosts)
-    await world.like_azure(run_seconds)
+    await world.like_azure(held(world.fleet) if pace is None else pace)
     # Its reads count here.
     await world.warm_up()
     await world.cloud.push_base_image(f"{follow} {time.time_ns()}")
@@ -61,7 +76,9 @@ async def measure(world: FleetWorld, follow: str = "changed", hosts: int = 1, ru
     await world.scheduled(count, 60 + 4 * floor_seconds(count, BURST, REFILL))
     to_schedule = await world.calls()
     memory = world.peak_memory()
-    await world.drained(300 + count + 2 * run_seconds)
+    if pace is None:
+        await world.hurry()
+    await world.drained(600 + count)
     runs = [entry for entry in await world.entries(APP, operation=SCHEDULE) if entry["status"] < 300]
     if len(runs) != count:
         raise RuntimeError(f"{len(runs)} runs for {count} registries")
@@ -87,16 +104,17 @@ class Script:
         return f"{self.seconds:.1f} s, {self.throttled} × 429, {self.runs} runs, {self.left_out} registries left out"
 
 
-async def unpaced(world: FleetWorld, run_seconds: float = SHORT_RUN) -> Script:
+async def unpaced(world: FleetWorld) -> Script:
     """Do the same job by a script without pacing."""
-    await world.like_azure(run_seconds)
+    await world.like_azure(held(world.fleet))
     command = [sys.executable, "-m", "dev.bench.unpaced", *world.subscriptions]
     output = await run(command, world.cloud.environment, folder=ROOT, seconds=900)
     if output.status:
         raise RuntimeError(f"the script without pacing ended: {output.last_words}")
     result = json.loads(output.out)
     throttled = (await world.calls("owner")).throttled
-    await world.drained(300)
+    await world.hurry()
+    await world.drained(300 + world.fleet.size)
     return Script(result["seconds"], result["scheduled"], result["failed"], throttled)
 
 
@@ -131,7 +149,7 @@ async def rows(worlds: Worlds, size: int, most: float | None = None, times: int 
     seen, script = _median(pushes), _median(scripts)
     az_seconds = await az_loop(world)
     found = [*pace_rows(count, seen), *_cost(count, seen), *storage_rows(world.fleet, seen)]
-    found.append(Row(f"N = {count}: peak memory of the host process", f"{seen.memory:.0f} MiB"))
+    found.append(Row(f"N = {count}: peak memory of the worker", f"{seen.memory:.0f} MiB"))
     found.append(against_script(f"N = {count}", seen, script, most))
     what = f"N = {count}: Groundswell vs. a loop of `az acr task run`"
     if az_seconds is None:

@@ -24,11 +24,9 @@ BURST, REFILL = 200.0, 10.0
 """Resource Manager's published bucket of writes for each subscription and principal, and its refill in a second:
 https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling"""
 
-SHORT_RUN = 25.0
-"""Seconds that a run takes where its length does not matter: about as long as a short one in Azure."""
+PACE = 3.0
+"""Seconds that a piece of a run's work takes, so that a run takes about as long as a short one in Azure."""
 
-# So many pieces of work, each of which takes the agent's pace, make a run of the policy's task.
-_PIECES = 8
 _PLENTY = {"burst": 1e6, "per_second": 1e6}
 _SETTING_UP = {
     "throttle": dict.fromkeys(("reads", "writes", "deletes"), _PLENTY),
@@ -155,15 +153,19 @@ class FleetWorld(World):
             headers = {"x-functions-key": host["functionKey"]}
             await self.cloud.local("GET", f"{host['url']}/api/registries/warmup", None, headers)
 
-    async def like_azure(self, run_seconds: float = SHORT_RUN) -> None:
+    async def like_azure(self, pace: float = PACE) -> None:
         """Throttle and answer as Azure does from now on, with full buckets; journal and meter begin anew.
 
         Args:
-            run_seconds: About how long a run takes.
+            pace: Seconds that a piece of a run's work takes; a run waits as long before the first.
         """
-        await self.cloud.control("PATCH", "/settings", {**_LIKE_AZURE, "agent": {"pace": run_seconds / _PIECES}})
+        await self.cloud.control("PATCH", "/settings", {**_LIKE_AZURE, "agent": {"pace": pace}})
         await self.cloud.control("DELETE", "/journal")
         self.meter.clear()
+
+    async def hurry(self) -> None:
+        """Let runs go on without a pause after the piece of work that each is at."""
+        await self.cloud.control("PATCH", "/settings", {"agent": {"pace": 0}})
 
     async def _counts(self) -> Counter[tuple[str, str]]:
         counts: Counter[tuple[str, str]] = Counter()
@@ -209,10 +211,14 @@ class FleetWorld(World):
         await self.until("nothing to be left to do", empty, seconds)
 
     def peak_memory(self) -> float:
-        """Return the most memory that the host's process has held, in MiB (0 where Linux' /proc is missing)."""
-        status = Path(f"/proc/{self.host['pid']}/status")
-        lines = status.read_text().splitlines() if status.exists() else []
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+        """Return the most memory that the first host's worker has held, in MiB (0 where Linux' /proc is missing)."""
+        host = Path(f"/proc/{self.host['pid']}")
+        workers = [
+            Path("/proc", pid) for children in host.glob("task/*/children") for pid in children.read_text().split()
+        ]
+        statuses = [worker / "status" for worker in workers]
+        lines = [line for status in statuses if status.exists() for line in status.read_text().splitlines()]
+        return max((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
 
 
 def count_calls(entries: list[dict[str, Any]]) -> Calls:

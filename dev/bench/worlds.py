@@ -18,7 +18,7 @@ class Worlds:
 
     Attributes:
         say: Tells the person who waits what is being done.
-        smoke: Only try that everything works: fleets of five registries, runs of seconds.
+        smoke: Only try that everything works: small fleets, short runs.
     """
 
     say: Callable[[str], None]
@@ -34,11 +34,6 @@ class Worlds:
                         trace: TracebackType | None) -> None:  # fmt: skip
         """End the world that runs."""
         await self._stack.aclose()
-
-    @property
-    def long_run(self) -> float:
-        """About how many seconds a run of a real build takes."""
-        return 10.0 if self.smoke else 300.0
 
     async def of(self, fleet: Fleet, *, fresh: bool = False) -> FleetWorld:
         """Return a world with this fleet: the one that runs if it has that, unless it must be fresh."""

@@ -23,7 +23,7 @@ def silent(_: str) -> None:
 @pytest.mark.timeout(300)
 async def test_fan_out_by_two_hosts_to_two_subscriptions_is_seen_at_the_wire() -> None:
     async with running_fleet(Fleet(4, subscriptions=2)) as world:
-        seen = await fan_out.measure(world, "all", hosts=2, run_seconds=1)
+        seen = await fan_out.measure(world, "all", hosts=2, pace=0.2)
         entries = await world.entries(APP)
         scheduled = {entry["path"].split("/")[2] for entry in entries if entry["operation"].lower() == SCHEDULE.lower()}
         reads, refused = following.count_reads([entry for entry in entries if entry["method"] == "GET"])
@@ -33,11 +33,12 @@ async def test_fan_out_by_two_hosts_to_two_subscriptions_is_seen_at_the_wire() -
         assert refused == 0
         assert seen.messages >= 1
         assert world.meter.left == 0
+        assert seen.memory > 0
         assert {name.partition(" ")[0] for name in seen.storage} == {"queue", "table"}
         assert len({host["url"] for host in world.hosts}) == 2
         assert await following.run_seconds(world, team(0)) > 0
 
-        script = await fan_out.unpaced(world, run_seconds=1)
+        script = await fan_out.unpaced(world)
         assert (script.runs, script.left_out) == (4, 0)
 
         calls, seconds = await sweep.measure(world, "queues_watched")
