@@ -1,134 +1,29 @@
-"""A pushed base image and its rebuilds, by Groundswell and by others."""
+"""How soon a pushed base image is rebuilt, and what that costs, beside what bounds it and beside others."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
-from dev.bench.az import AzureCli
+from dev.bench.others import SAMPLE, Script, az_loop, unpaced
+from dev.bench.push import FanOut, measure
 from dev.bench.table import Row, at_most, floor_seconds, none
-from dev.bench.world import APP, BURST, LATENCY, REFILL, SCHEDULE, Calls, Fleet, FleetWorld, team
+from dev.bench.world import BURST, LATENCY, REFILL, Fleet
 from dev.bench.worlds import Worlds
-from dev.conformance.world import ROOT, run
-from dev.sandbox.cloud import TASK
+from dev.conformance.world import ROOT
 
 READS_TO_SCHEDULE = 0.05
 """Reads that a healthy registry may cost, in the mean of a large fleet."""
 
+REQUESTS_TO_STORAGE = 0.5
+"""Requests to tables and queues that a rebuild may cost, in the mean of a large fleet."""
+
+MESSAGES = 2
+"""Messages that a subscription may have in the queues at once."""
+
 TO_FLOOR = 1.05
 TO_SCRIPT = 3.0
-REQUESTS_TO_STORAGE = 0.5
-MESSAGES = 2
-
-_SAMPLE = 5
-
-
-@dataclass(frozen=True)
-class FanOut:
-    """How a fan-out went.
-
-    Attributes:
-        seconds: From the push to the answer to the last scheduleRun.
-        to_schedule: Calls until then.
-        in_all: Calls until the last run that is followed had ended.
-        storage: Requests to queues and tables until then, by their names.
-        messages: Most messages in the queues at once.
-        memory: Most memory of the first host's worker, in MiB.
-    """
-
-    seconds: float
-    to_schedule: Calls
-    in_all: Calls
-    storage: Counter[str]
-    messages: int
-    memory: float
-
-
-def held(fleet: Fleet) -> float:
-    """Return how many seconds runs wait before they work, if all are to be scheduled by then.
-
-    In Azure, they work on other machines. Here, they would take the processors from those who are measured.
-    """
-    return 15 + floor_seconds(fleet.size // fleet.subscriptions, BURST, REFILL) + fleet.size / 25
-
-
-async def measure(world: FleetWorld, follow: str = "changed", hosts: int = 1, pace: float | None = None) -> FanOut:
-    """Push a base image that was never pushed before and watch its rebuilds by new hosts.
-
-    Args:
-        world: Where to.
-        follow: Which runs are followed.
-        hosts: How many hosts share the work.
-        pace: Seconds that a piece of a run's work takes; None lets runs work when all are scheduled.
-    """
-    count = world.fleet.size
-    await world.restart_hosts(follow, hosts)
-    await world.like_azure(held(world.fleet) if pace is None else pace)
-    # Its reads count here.
-    await world.warm_up()
-    await world.cloud.push_base_image(f"{follow} {time.time_ns()}")
-    pushed = await world.moment_of_push()
-    await world.scheduled(count, 60 + 4 * floor_seconds(count, BURST, REFILL))
-    to_schedule = await world.calls()
-    memory = world.peak_memory()
-    if pace is None:
-        await world.hurry()
-    await world.drained(600 + count)
-    runs = [entry for entry in await world.entries(APP, operation=SCHEDULE) if entry["status"] < 300]
-    if len(runs) != count:
-        raise RuntimeError(f"{len(runs)} runs for {count} registries")
-    last = max(datetime.fromisoformat(entry["at"]).timestamp() + entry["seconds"] for entry in runs)
-    meter = world.meter
-    return FanOut(
-        last - pushed.timestamp(), to_schedule, await world.calls(), Counter(meter.counts), meter.most, memory
-    )
-
-
-@dataclass(frozen=True)
-class Script:
-    """How the script without pacing did the same job; `left_out` are registries without a run."""
-
-    seconds: float
-    runs: int
-    left_out: int
-    throttled: int
-
-    @property
-    def text(self) -> str:
-        """That, in words."""
-        return f"{self.seconds:.1f} s, {self.throttled} × 429, {self.runs} runs, {self.left_out} registries left out"
-
-
-async def unpaced(world: FleetWorld) -> Script:
-    """Do the same job by a script without pacing."""
-    await world.like_azure(held(world.fleet))
-    command = [sys.executable, "-m", "dev.bench.unpaced", *world.subscriptions]
-    output = await run(command, world.cloud.environment, folder=ROOT, seconds=900)
-    if output.status:
-        raise RuntimeError(f"the script without pacing ended: {output.last_words}")
-    result = json.loads(output.out)
-    throttled = (await world.calls("owner")).throttled
-    await world.hurry()
-    await world.drained(300 + world.fleet.size)
-    return Script(result["seconds"], result["scheduled"], result["failed"], throttled)
-
-
-async def az_loop(world: FleetWorld) -> float | None:
-    """Return the seconds that `az acr task run` takes for one registry; None if the CLI is not installed."""
-    cli = await AzureCli.of(world)
-    if cli is None:
-        return None
-    await world.like_azure()
-    started = time.monotonic()
-    for number in range(_SAMPLE):
-        # --no-wait stays silent about the run; a person who waits for each log needs far longer.
-        await cli(f"acr task run --registry {team(number)} --name {TASK} --no-logs --no-wait --output none")
-    return (time.monotonic() - started) / _SAMPLE
+"""How many times as long a fan-out may take as what bounds it, and as the script without pacing."""
 
 
 async def rows(worlds: Worlds, size: int, most: float | None = None, times: int = 1) -> list[Row]:
@@ -155,7 +50,7 @@ async def rows(worlds: Worlds, size: int, most: float | None = None, times: int 
     if az_seconds is None:
         return [*found, Row(what, "", "not run: no Azure CLI")]
     total = az_seconds * count
-    extrapolated = f"{total:.0f} s (extrapolated: {_SAMPLE} × {az_seconds:.2f} s)"
+    extrapolated = f"{total:.0f} s (extrapolated: {SAMPLE} × {az_seconds:.2f} s)"
     return [*found, Row(what, f"{seen.seconds:.1f} s", extrapolated, seen.seconds / total)]
 
 

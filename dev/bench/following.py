@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dev.bench import fan_out
+from dev.bench import push
 from dev.bench.table import Row, at_most, none
 from dev.bench.world import APP, Fleet, FleetWorld, team
 from dev.bench.worlds import Worlds
@@ -22,7 +22,7 @@ async def rows(worlds: Worlds) -> list[Row]:
     world = await worlds.of(_FLEET)
     count = world.fleet.size
     worlds.say("a push, and until the last run has ended")
-    seen = await fan_out.measure(world, "all", pace=1.0 if worlds.smoke else _PACE)
+    seen = await push.measure(world, "all", pace=1.0 if worlds.smoke else _PACE)
     numbers = range(0, count, -(-count // _SAMPLE))
     took = [await run_seconds(world, team(number)) for number in numbers]
     reads, refused = count_reads(await world.entries(APP, method="GET"))

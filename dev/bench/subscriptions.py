@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dev.bench import fan_out
+from dev.bench import fan_out, others, push
 from dev.bench.table import Row, none
 from dev.bench.world import Fleet
 from dev.bench.worlds import Worlds
@@ -16,9 +16,9 @@ async def rows(worlds: Worlds) -> list[Row]:
     world = await worlds.of(_FLEET)
     fleet = world.fleet
     worlds.say("a push, rebuilt by Groundswell")
-    seen = await fan_out.measure(world)
+    seen = await push.measure(world)
     worlds.say("the same job by a script")
-    script = await fan_out.unpaced(world)
+    script = await others.unpaced(world)
     name = f"N = {fleet.size} in {fleet.subscriptions} subscriptions"
     return [
         fan_out.against_script(name, seen, script, _TO_SCRIPT),

@@ -32,6 +32,7 @@ _SETTING_UP = {
     "throttle": dict.fromkeys(("reads", "writes", "deletes"), _PLENTY),
     "front": {"latency": 0, "jitter": 0},
     "rbac": {"delay": 0},
+    "agent": {"pace": PACE},
 }
 # To change a limit fills its buckets.
 _LIKE_AZURE = {

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from dev.bench import decisions, fan_out, following, sweep
-from dev.bench.fan_out import FanOut, Script
+from dev.bench import decisions, fan_out, following, others, push, sweep
+from dev.bench.others import Script
+from dev.bench.push import FanOut
 from dev.bench.scenarios import ALL, Scenario
 from dev.bench.table import Row
 from dev.bench.world import APP, SCHEDULE, Calls, Fleet, running_fleet, team
@@ -23,7 +24,7 @@ def silent(_: str) -> None:
 @pytest.mark.timeout(300)
 async def test_fan_out_by_two_hosts_to_two_subscriptions_is_seen_at_the_wire() -> None:
     async with running_fleet(Fleet(4, subscriptions=2)) as world:
-        seen = await fan_out.measure(world, "all", hosts=2, pace=0.2)
+        seen = await push.measure(world, "all", hosts=2, pace=0.2)
         entries = await world.entries(APP)
         scheduled = {entry["path"].split("/")[2] for entry in entries if entry["operation"].lower() == SCHEDULE.lower()}
         reads, refused = following.count_reads([entry for entry in entries if entry["method"] == "GET"])
@@ -38,7 +39,7 @@ async def test_fan_out_by_two_hosts_to_two_subscriptions_is_seen_at_the_wire() -
         assert len({host["url"] for host in world.hosts}) == 2
         assert await following.run_seconds(world, team(0)) > 0
 
-        script = await fan_out.unpaced(world)
+        script = await others.unpaced(world)
         assert (script.runs, script.left_out) == (4, 0)
 
         calls, seconds = await sweep.measure(world, "queues_watched")
