@@ -23,7 +23,7 @@ async def rows(worlds: Worlds) -> list[Row]:
         count = world.fleet.size
         name = f"N = {count}, {hosts} cold host{'s' if hosts > 1 else ''}"
         worlds.say(f"a push: {name}")
-        seen = await push.measure(world, hosts=hosts)
+        seen = await push.measure(world, hosts=hosts, to_end=False)
         floor = floor_seconds(count, BURST, REFILL)
         found.append(fan_out.to_floor(f"{name}: push to last run scheduled", seen.seconds, floor, _TO_FLOOR))
         found.append(none(f"{name}: refused by Resource Manager (429)", seen.in_all.throttled))

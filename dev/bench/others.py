@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from dev.bench.az import AzureCli
-from dev.bench.push import held
+from dev.bench.push import NEVER, held
 from dev.bench.world import FleetWorld, team
 from dev.conformance.world import ROOT, run
 from dev.sandbox.cloud import TASK
@@ -32,17 +32,18 @@ class Script:
         return f"{self.seconds:.1f} s, {self.throttled} × 429, {self.runs} runs, {self.left_out} registries left out"
 
 
-async def unpaced(world: FleetWorld) -> Script:
-    """Do the same job by a script without pacing."""
-    await world.like_azure(held(world.fleet))
+async def unpaced(world: FleetWorld, *, to_end: bool = True) -> Script:
+    """Do the same job by a script without pacing; without `to_end`, runs never begin to work."""
+    await world.like_azure(held(world.fleet) if to_end else NEVER)
     command = [sys.executable, "-m", "dev.bench.unpaced", *world.subscriptions]
     output = await run(command, world.cloud.environment, folder=ROOT, seconds=900)
     if output.status:
         raise RuntimeError(f"the script without pacing ended: {output.last_words}")
     result = json.loads(output.out)
     throttled = (await world.calls("owner")).throttled
-    await world.hurry()
-    await world.drained(300 + world.fleet.size)
+    if to_end:
+        await world.hurry()
+        await world.drained(300 + world.fleet.size)
     return Script(result["seconds"], result["scheduled"], result["failed"], throttled)
 
 

@@ -176,14 +176,20 @@ class FleetWorld(World):
         return counts
 
     async def scheduled(self, count: int, seconds: float) -> None:
-        """Wait until the app has asked for so many runs (refused requests included) since the journal was cleared."""
+        """Wait until the app has been granted so many runs since the journal was cleared."""
 
         async def enough() -> None:
             asked = (await self._counts())["POST", SCHEDULE.lower()]
-            if asked < count:
-                raise NotYet(f"{asked} of {count} runs asked for")
+            # The journal itself is asked last: it is long.
+            granted = asked if asked < count else len(await self.runs_granted())
+            if granted < count:
+                raise NotYet(f"{granted} of {count} runs")
 
         await self.until(f"{count} runs", enough, seconds)
+
+    async def runs_granted(self) -> list[dict[str, Any]]:
+        """Return the journal's entries of the runs that the app has been granted."""
+        return [entry for entry in await self.entries(APP, operation=SCHEDULE) if 200 <= entry["status"] < 300]
 
     async def entries(self, caller: str, **match: str) -> list[dict[str, Any]]:
         """Return the journal's entries of a caller at Resource Manager."""
