@@ -96,7 +96,8 @@ def storage_rows(fleet: Fleet, seen: FanOut) -> list[Row]:
     requests = Row(f"N = {count}: requests to tables and queues for each rebuild, polling included",
                    f"{total} ({parts})", f"{count}", total / count, f"≤ {wanted:g}" if wanted else "",
                    total / count <= wanted if wanted else None)  # fmt: skip
-    what = f"N = {count}: messages in the queues at once, for each of {fleet.subscriptions} subscriptions"
+    each = f", for each of {fleet.subscriptions} subscriptions" if fleet.subscriptions > 1 else ""
+    what = f"N = {count}: messages in the queues at once{each}"
     return [requests, at_most(what, f"{seen.messages}", f"{fleet.subscriptions}", seen.messages / fleet.subscriptions,
                               MESSAGES)]  # fmt: skip
 

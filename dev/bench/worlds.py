@@ -42,7 +42,7 @@ class Worlds:
         if self._current and self._current[0] == fleet and not fresh:
             return self._current[1]
         await self.none()
-        self.say(f"setting up {fleet.size} registries in {fleet.subscriptions} subscriptions")
+        self.say(f"setting up {fleet.size} registries")
         world = await self._stack.enter_async_context(running_fleet(fleet))
         self._current = fleet, world
         return world
