@@ -37,7 +37,7 @@ async def measure(scenarios: Sequence[Scenario], console: Console, *, smoke: boo
     started = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"{time.monotonic() - started:6.1f} {text}")
+        console.print(f"{time.monotonic() - started:6.1f} {text}", soft_wrap=True)
 
     found = []
     async with Worlds(lambda text: say(f"        {text}"), smoke=smoke) as worlds:
