@@ -11,7 +11,7 @@ from dev.bench.world import APP, Fleet, FleetWorld, team
 from dev.bench.worlds import Worlds
 
 _FLEET = Fleet(1000)
-_PACE = 46.0
+_PACE = 49.0
 """Seconds that a piece of work takes in a run of about five minutes."""
 _READS = 2.0
 _SAMPLE = 20
