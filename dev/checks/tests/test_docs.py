@@ -12,6 +12,8 @@ from dev.conformance.documents import Command
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "dev" / "localazure" / "README.md"])
+FOLDERS = ("dev", "docs", "infra", "tests")
+TABLED = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -46,6 +48,14 @@ def test_links_of_a_document_lead_somewhere(document: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("document", TABLED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_cell_of_a_table_has_forty_words_at_most(document: Path) -> None:
+    """What is longer is a paragraph or a list. Where a link leads to is no word."""
+    rows = [line for line in prose(document).splitlines() if line.startswith("|")]
+    cells = [cell for row in rows for cell in re.split(r"(?<!\\)\|", _LINK.sub("]", row))]
+    assert [cell.strip() for cell in cells if len(cell.split()) > 40] == []
 
 
 def test_every_command_of_the_documents_is_run_by_somebody_or_listed_with_the_reason_why_not() -> None:
