@@ -83,15 +83,15 @@ def current() -> dict[str, str]:
 
 
 def traced(name: str) -> Callable[[_Function], _Function]:
-    """Let a function work in a span of the invocation's trace, or of a new one: timers have none."""
-    # Made anew for each call, though it looks as if it were made once.
+    """Run a function in a span of the invocation's trace, or of a new trace: timers have none."""
+    # The decorator creates a span per call, although it is created once.
     decorate: Callable[[_Function], _Function] = _tracer.start_as_current_span(name, record_exception=False)
     return decorate
 
 
 @contextmanager
 def handling(name: str, message: Traced, **attributes: Any) -> Iterator[None]:
-    """Do something in a span of the trace that a message carries; linked to the invocation's own, if it has one."""
+    """Run a block in a span of the trace that a message carries, linked to the invocation's span if there is one."""
     invocation = trace.get_current_span().get_span_context()
     carried = message.trace()
     with _tracer.start_as_current_span(
@@ -107,7 +107,7 @@ def handling(name: str, message: Traced, **attributes: Any) -> Iterator[None]:
 
 @contextmanager
 def preparing(name: str) -> Iterator[None]:
-    """Do what comes before an invocation's own span. If it fails there will be none: one of this name stands for it."""
+    """Run what precedes an invocation's own span. If it fails, a span of this name takes that one's place."""
     try:
         yield
     except Exception as error:
@@ -129,7 +129,7 @@ def failed(reason: object) -> None:
 def run_ended(
     message: Traced, status: str, created: datetime | None, finished: datetime | None, *, task: str, **attributes: Any
 ) -> None:
-    """Record a run: how long it took, and a span for it beside the one that watched it."""
+    """Record how long a run took, and a span for it beside the span that followed it."""
     if created is None or finished is None:
         return
     _run_duration.record((finished - created).total_seconds(), {"task": task, "status": status})
@@ -163,7 +163,7 @@ def rebuild(outcome: str, *, registry: str = "", task: str = "", cause: str = ""
     """Count a rebuild.
 
     Args:
-        outcome: requested, scheduled, settled (there was nothing to do), succeeded, failed, repeated or set-aside.
+        outcome: requested, scheduled, settled (ended without a run), succeeded, failed, repeated or set-aside.
         registry: Name or ARM id of the registry; "" for a message that nobody can read, or that means many.
     """
     name = registry.rpartition("/")[2].lower()
@@ -186,7 +186,7 @@ def push_to_run(seconds: float, task: str) -> None:
 
 
 def arm_call(subscription: str, method: str, status: int) -> None:
-    """Count an answer of Resource Manager, each attempt for itself."""
+    """Count an answer of Resource Manager; each attempt counts."""
     _arm_calls.add(1, {"subscription": subscription, "method": method, "status": str(status)})
     if status == 429:
         _throttled.add(1, {"subscription": subscription})

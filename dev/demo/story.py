@@ -164,7 +164,7 @@ class Story:
         scheduled = await self.cloud.arm("POST", f"{registry_id(TEAM)}/scheduleRun", body)
         run = await self._ended(scheduled["properties"]["runId"])
         line = words.error_line(await self.cloud.run_log(run["runId"]))
-        self.check(run["status"] == "Failed" and REFUSED in line, "it failed, in the words that ACR's log has for it",
+        self.check(run["status"] == "Failed" and REFUSED in line, "it failed with ACR's own error message",
                    f"a failed run whose log says '{REFUSED}'", f"{run['status']}: {line}")  # fmt: skip
 
     async def push_and_repair(self) -> None:

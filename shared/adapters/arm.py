@@ -1,4 +1,4 @@
-"""Each operation that Groundswell does in Resource Manager, its errors turned into permanent and temporary ones."""
+"""Calls to Resource Manager; its errors are raised as permanent or temporary ones."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class Arm:
     async def runs_since(self, registry: RegistryId, task: str, since: datetime) -> list[Run]:
         """Return the runs of a task that were created since a moment.
 
-        No filter by time: nothing tells how Azure wants it written. The latest runs come first
+        No filter by time: its format is not documented. The latest runs come first
         (https://learn.microsoft.com/cli/azure/acr/task#az-acr-task-list-runs), so reading ends with the first page
         that has an older one.
         """

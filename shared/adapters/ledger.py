@@ -1,24 +1,24 @@
-"""The ledger: what was asked, what was started and how it ended, in one storage table.
+"""The ledger: what was requested, what was started and how it ended, in one storage table.
 
 The partition is a registry's name (unique in a cloud). Rows:
 
-    request|{id}             a request and what became of it
+    request|{id}             a request and its outcome
     build|{task}|{key}       one content to build for one task: claimed, scheduled, ended
-    turn|{task}              the one build of the task whose run is being scheduled
+    turn|{task}              the task's claim: which build is being scheduled, and until when
     run|{run id}             a scheduled run
-    task|{task}              since when the task's credential is known to be right
+    task|{task}              when the task's credential was last verified
     registry                 when the registry was last seen to be deleted
 
 and in the partition .images, whose name no registry can have:
 
     tag|{repository:tag}         the newest digest that was pushed under a tag
-    fan-out|{digest} {tasks}     which event asks for the rebuilds of a content
+    fan-out|{digest} {tasks}     the event that requests the rebuilds of a digest
 
 A build is claimed before its run is scheduled, so that no content is built twice. A claim is a lease: if its holder
-dies, another worker takes it over when the lease has run out. A task has one claim at a time: ACR does not tell which
-content a run builds, so a run that nobody recorded can only be told to be a claim's if there was no other.
+dies, another worker takes it over when the lease has expired. A task has one claim at a time. ACR does not say which
+content a run builds, so a run without a record can be attributed to a claim only if there is no other claim.
 
-Rows that belong together change in one transaction, with ETags.
+Rows that must agree change in one transaction, with ETags.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Build:
 
     Attributes:
         key: What makes it the same build: the base digest, or the request for a manual run.
-        created: The registry's creation: a registry made anew under its old name starts afresh.
+        created: The registry's creation: a registry created again under its name starts afresh.
     """
 
     registry: str
@@ -77,11 +77,11 @@ class Build:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to schedule a build's run, until it runs out.
+    """The right to schedule a build's run, until the lease expires.
 
     Attributes:
-        since: When this build was first claimed and not released since: an orphan run cannot be older.
-        turn: ETag of the task's turn.
+        since: When this build was first claimed without being released; no orphan run is older.
+        turn: ETag of the row that holds the task's claim.
         inherited: True if somebody held the claim before and may have scheduled a run without recording it.
     """
 
@@ -93,14 +93,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Scheduled:
-    """The build has its run already."""
+    """The build already has its run."""
 
     run_id: str
 
 
 @dataclass(frozen=True)
 class Busy:
-    """Somebody else is at it until `until`."""
+    """Another worker holds the task's claim, at most until `until`."""
 
     until: datetime
 
@@ -139,7 +139,7 @@ class Ledger:
         return self._client
 
     async def claim(self, build: Build, now: datetime, *, replaces: str = "") -> Claim | Scheduled | Busy:
-        """Claim a build; or, if its task has a claim that ran out, take over that one, which is to be settled first.
+        """Claim a build; or, if the task's claim has expired, take that one over: it must be resolved first.
 
         Args:
             replaces: Run that failed and may be repeated: if it is the build's latest one, the build is open again.
@@ -229,7 +229,7 @@ class Ledger:
                 await self._change(_delete(turn), *([_delete(held)] if held else []))
 
     async def reopen(self, build: Build, run_id: str) -> None:
-        """Let a build be asked for anew whose latest run came to nothing."""
+        """Allow a build whose latest run came to nothing to be requested again."""
         with self._doing("reopen a build"):
             held = await self._get(build.registry, _build_key(build))
             if held and _of(build, held) and held["runId"] == run_id:
@@ -425,7 +425,7 @@ _COLUMNS: Mapping[str, Mapping[str, type]] = {
 
 
 def _sound(row: TableEntity | None) -> TableEntity | None:
-    """Return a row, or None if it is not there or not to be understood: then it is written anew, and stops nothing."""
+    """Return a row, or None if it is not there or cannot be understood: then it is overwritten."""
     if row is None:
         return None
     columns = _COLUMNS[str(row["RowKey"]).partition("|")[0]]

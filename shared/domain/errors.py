@@ -79,11 +79,11 @@ class InvalidInput(PermanentError):
 
 
 class BodyLost(InvalidInput):
-    """What the caller sent may not have arrived."""
+    """The request's body may not have arrived."""
 
 
 class NotPermitted(PermanentError):
-    """Azure refused for want of a right."""
+    """Azure refused because a right is missing."""
 
 
 class TemporaryError(GroundswellError):

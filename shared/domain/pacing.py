@@ -1,9 +1,9 @@
-"""Pace: spend the burst that Resource Manager allows, then follow its refill, and never run into a 429.
+"""The pacer: spend the burst that Resource Manager allows, then follow its refill, and avoid 429.
 
-Resource Manager throttles writes per subscription and principal with token buckets and tells in each answer how many
+Resource Manager throttles writes per subscription and principal with token buckets, and each answer says how many
 are left (https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling). Size and
 refill of the buckets differ between tenants and change, so both are learned from the answers; nothing is hard-coded.
-What other instances of the app spend shows up in the same answers.
+The same answers show what other instances of the app spend.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _MARGIN = 3.0
 """Tokens left alone: answers cross each other on the way."""
 
 _LOOKAHEAD = 30.0
-"""Seconds for which turns are given out: what is further away is asked again, when more is known of the refill."""
+"""Seconds ahead for which slots are given out; later requests ask again, when the refill is better known."""
 
 _EARLY = 0.7
-"""Part of the wait after which that is asked again: the pace may turn out to be faster."""
+"""Part of the wait after which they ask again: the refill may turn out to be faster."""
 
 _SLOWEST = 1.0
-"""Writes in a second that are tried even if others seem to leave fewer."""
+"""Writes a second to try even if others seem to leave fewer."""
 
 _WINDOW = 10.0
 """Seconds after which what a window of time shows says no more than that the refill is not slower."""
 
 
 class OutOfBudget(TemporaryError):
-    """The subscription's budget is spent for the moment: nothing went wrong, it only is not this request's turn yet.
+    """The subscription's budget is spent for now. Nothing failed; the request has to wait for its slot.
 
     Attributes:
-        has_turn: `retry_after` is this request's turn; otherwise it is only when to ask again.
+        has_turn: `retry_after` is this request's slot; otherwise it is only when to ask again.
     """
 
     def __init__(self, message: str, retry_after: float, *, has_turn: bool) -> None:
@@ -52,9 +52,9 @@ class _Bucket:
         rate: Writes that flow in in a second, as far as others leave them; None until that was seen.
         share: Writes that went for each of ours of late, those of others included.
         reserved: Writes under way.
-        next_turn: The last turn that was given out.
-        late_turn: The last turn that was given to those who came at theirs and had to wait all the same.
-        far_turn: Where the line ends, those included who are to ask again.
+        next_turn: The last slot that was given out.
+        late_turn: The last slot that was given to requests that came at theirs and had to wait again.
+        far_turn: Where the line ends, including requests that will ask again.
     """
 
     tokens: float = math.inf
@@ -121,7 +121,7 @@ class Pacer:
         """Hold the right to do `cost` writes.
 
         Args:
-            has_turn: The request comes at the turn that it was given: it does not go to the end of the line again.
+            has_turn: The request returns at its slot, so it does not go to the end of the line again.
 
         Raises:
             OutOfBudget: Not now; `retry_after` says when to come.

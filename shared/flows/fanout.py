@@ -91,11 +91,11 @@ class FanOuts:
         ).encode()
 
     async def fan_out(self, message: FanOut) -> list[tuple[FanOut, GroundswellError]]:
-        """Ask for the rebuilds of a page of the fleet; a crash repeats that page, which builds nothing twice.
+        """Request the rebuilds of a page of the fleet. After a crash the page is repeated, and nothing is built twice.
 
         Returns:
-            The parts that could not be asked for, as messages of their own, and why: a subscription that cannot be
-            read, a task that is broken.
+            The parts that failed, as messages of their own, each with the reason: a subscription that cannot be read, a
+            task that is broken.
         """
         policy = self.policy()
         image = message.image.to_domain() if message.image else None
@@ -106,7 +106,7 @@ class FanOuts:
         message, due, broken = _without_broken_tasks(message, due)
         if not due:
             return broken
-        # Who was opted in before the push must be asked: a list from before it may not know them.
+        # A list older than the push may lack registries that opted in before it.
         age = (self.clock() - message.requested_at).total_seconds()
         listing = await self.fleet.listing(message.subscriptions, max_age=0 if message.attempts else age)
         unread = [

@@ -1,4 +1,4 @@
-"""Queue messages: what is done with each, and where those go that cannot be done."""
+"""Handles queue messages: each is processed, put back for later, or set aside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Work:
     clock: Clock
 
     async def fan_out_requested(self, body: bytes) -> None:
-        """Handle a message of the queue fan-outs. What fails in an unknown way is raised: the host tries again."""
+        """Handle a message of the queue fan-outs. Known failures are put back or set aside; unknown ones are raised."""
         try:
             message = decode(FanOut, body)
         except InvalidInput as error:
