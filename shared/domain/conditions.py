@@ -235,7 +235,7 @@ def _credential(desired: Mapping[str, Any] | None, observed: Observed, *, verifi
 def of_values(refused: tuple[str, ...]) -> Condition:
     """Return the condition of a team's values; `refused` says what is wrong with them."""
     if refused:
-        text = f"Nothing is written or run until this is mended: {'; '.join(refused)}."
+        text = f"Nothing is written or run until this is fixed: {'; '.join(refused)}."
         return Condition(Kind.VALUES, False, "Refused", text)
     return Condition(
         Kind.VALUES, True, "Accepted", "The values are the policy's, and the team's where its tags say so."

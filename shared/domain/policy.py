@@ -323,8 +323,8 @@ def _name(registry: str) -> str:
 
 
 def broken_task(task: TaskPolicy) -> TemporaryError:
-    """Say why a task waits: its file may be mended at any moment."""
-    return TemporaryError(f"Task {task.name} waits until its file is mended: {task.problem}")
+    """Say why a task waits: its file may be fixed at any moment."""
+    return TemporaryError(f"Task {task.name} waits until its file is fixed: {task.problem}")
 
 
 def select(policy: Policy, task: TaskPolicy, name: str, tags: Mapping[str, str]) -> Selection:

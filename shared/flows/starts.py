@@ -88,10 +88,10 @@ class Starts:
         team = await lookup.registry_now(self.fleet, name)
         task = find_task(policy, team, wanted.task, image)
         if task.problem:
-            raise ConfigurationError(f"Task {task.name} cannot run until its file is mended: {task.problem}")
+            raise ConfigurationError(f"Task {task.name} cannot run until its file is fixed: {task.problem}")
         target = Target(policy, task, team, base)
         if target.refusal:
-            raise NotSelected(f"Nothing is run for {team.name} until its tags are mended: {target.refusal}.")
+            raise NotSelected(f"Nothing is run for {team.name} until its tags are fixed: {target.refusal}.")
         request = RebuildRequest(
             id=key or str(uuid.uuid4()),
             registry=team.id,

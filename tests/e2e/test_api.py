@@ -103,7 +103,7 @@ async def test_team_sees_that_its_override_was_refused(company: Company) -> None
     assert (task["ready"], values["status"], values["reason"]) == (False, "False", "Refused")
     assert "base-image-rebuilds.image" in values["message"]
     reply = await company.api("POST", f"/registries/{TEAM}/runs")
-    assert (reply.status, "until its tags are mended" in reply.body["detail"]) == (409, True)
+    assert (reply.status, "until its tags are fixed" in reply.body["detail"]) == (409, True)
     assert await company.world.runs() == []
     await company.world.create_registry(TEAM, tags=OPTED_IN)
     assert [run["status"] for run in await company.runs_ended(1)] == ["Succeeded"]

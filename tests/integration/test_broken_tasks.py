@@ -72,7 +72,7 @@ async def test_broken_task_is_shown_logged_and_named_to_whoever_asks_for_the_fle
     assert first["problems"] == []
     assert (second["ready"], second["conditions"]) == (False, [])
     assert "'tasks/second.yaml' cannot be read" in second["problems"][0]
-    with pytest.raises(GroundswellError, match="secondtask cannot run until its file is mended"):
+    with pytest.raises(GroundswellError, match="secondtask cannot run until its file is fixed"):
         await world.groundswell.starts.start_run(TEAM, b'{"task": "secondtask"}')
     await world.groundswell.watch.look()
     assert any("task is broken" in line and "task=secondtask" in line for line in caplog.messages)

@@ -38,7 +38,7 @@ async def test_refused_override_starts_nothing_and_writes_nothing_until_it_is_me
     await push(world, "one")
     assert await ask_for_all(world) == 1
     await work_off(world)
-    with pytest.raises(NotSelected, match=f"until its tags are mended: tag {tag}"):
+    with pytest.raises(NotSelected, match=f"until its tags are fixed: tag {tag}"):
         await world.groundswell.starts.start_run(TEAM, b"")
     assert world.app_writes(before) == []
     assert await world.runs() == []
