@@ -1,0 +1,187 @@
+"""What is known of a target, an image that is kept current: one task of one team registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.domain.state.stacks import NOTHING_KNOWN, Stack
+
+_REMEMBERED = 10
+"""Runs of a target whose durations are remembered."""
+
+
+class Why(StrEnum):
+    """Why a run was started."""
+
+    FIRST = "first-run"
+    CHANGED = "base-image-changed"
+    ASKED = "asked-for"
+    FAILED = "run-failed"
+    OUTDATED = "built-on-older-content"
+    FOUND = "started-by-somebody-else"
+
+
+class Failure(StrEnum):
+    """How a run failed, as far as it says whether to repeat it."""
+
+    PASSING = "passing"
+    UNKNOWN = "unknown"
+    FINAL = "final"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of a target; times are ACR's.
+
+    Attributes:
+        asked_by: Who asked for it: `event`, `timer`, `key` …
+        seq: Changes of base images up to here had been seen when it was asked for.
+        content: Digest that it was asked for, or "".
+        spec: Fingerprint of the task that it ran.
+        armed: Something had been written just before, which may take minutes to work.
+        failure: How it failed, or None.
+        reason: Why it failed, in a line, or "".
+    """
+
+    id: str
+    why: Why
+    asked_by: str
+    seq: int
+    content: str
+    spec: str
+    created: datetime
+    armed: bool = False
+    started: datetime | None = None
+    ended: datetime | None = None
+    failure: Failure | None = None
+    reason: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well."""
+        return self.ended is not None and self.failure is None
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a run built.
+
+    Attributes:
+        image: `repository@digest` in the team registry, or "" if that is not known.
+        stack: What the image is stacked up from; empty unless somebody may and did look.
+        looked: When that was tried.
+    """
+
+    image: str = ""
+    stack: Stack = NOTHING_KNOWN
+    looked: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Armed:
+    """What the task's identity, grants and credential were like at the last look.
+
+    Attributes:
+        spec: Fingerprint of the task whose credential is known to be right, and …
+        modified: … as of which change of it.
+        problem: What could not be brought about, or "".
+        failures: How often in a row.
+        again: When that is tried again.
+    """
+
+    spec: str = ""
+    modified: str = ""
+    problem: str = ""
+    failures: int = 0
+    again: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that a person asked for.
+
+    Attributes:
+        content: The base image's digest that is wanted, or "".
+    """
+
+    id: str
+    by: str
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """One target.
+
+    Attributes:
+        registry: ARM id.
+        created: The registry's creation: another date is another registry, which starts afresh.
+        adopted: Whether Azure was asked for runs that are not on record, if there is none on record.
+        run: The last run.
+        built: What the last run that ended well has built.
+        failures: Runs in a row that failed for the same changes and the same task …
+        failing_since: … and when the first of them ended.
+        repeats: Runs in a row that ended well on older content, for the same changes.
+        look: When the run is looked at next.
+        looks: How often it was looked at.
+        durations: Seconds that the last runs took, newest last.
+    """
+
+    registry: str
+    task: str
+    created: str
+    adopted: bool = False
+    run: Ran | None = None
+    built: Built = Built()
+    armed: Armed = Armed()
+    asked: Asked | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    repeats: int = 0
+    look: datetime | None = None
+    looks: int = 0
+    durations: tuple[int, ...] = ()
+
+
+def started(known: Known, run: Ran, look: datetime) -> Known:
+    """Record a run that was started.
+
+    Args:
+        look: When to look at it.
+    """
+    last = known.run
+    same = last is not None and last.seq == run.seq and last.spec == run.spec
+    return replace(
+        known,
+        adopted=True,
+        run=run,
+        asked=None,
+        failures=known.failures if same and run.why is Why.FAILED else 0,
+        failing_since=known.failing_since if same and run.why is Why.FAILED else None,
+        repeats=known.repeats + 1 if same and run.why is Why.OUTDATED else known.repeats if same else 0,
+        look=look,
+        looks=0,
+    )
+
+
+def ended(known: Known, run: Ran, built: Built) -> Known:
+    """Record that the last run has ended."""
+    assert run.ended is not None  # noqa: S101 - the caller has looked; this tells the type checker
+    took = int((run.ended - (run.started or run.created)).total_seconds())
+    return replace(
+        known,
+        run=run,
+        built=built if run.succeeded else known.built,
+        failures=0 if run.succeeded else known.failures + 1,
+        failing_since=None if run.succeeded else known.failing_since or run.ended,
+        look=None,
+        durations=(*known.durations, took)[-_REMEMBERED:] if run.succeeded else known.durations,
+    )
+
+
+def usual(durations: tuple[int, ...]) -> timedelta | None:
+    """Return how long runs usually take, or None if none is known."""
+    return timedelta(seconds=sorted(durations)[len(durations) // 2]) if durations else None
