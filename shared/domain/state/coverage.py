@@ -64,12 +64,13 @@ def sits_on(built: Built, bases: Iterable[Base]) -> SitsOn | None:
 
 
 def pulled_in_doubt(run: Ran, bases: Iterable[Base]) -> bool:
-    """Tell whether a tag was pushed while a run was pulling, so that nobody knows what it pulled.
+    """Tell whether a tag was pushed between a run's start and the next look, so that nobody knows what it pulled.
 
     A push that was seen before the run was asked for leaves no doubt, however shortly before that was.
     """
-    return run.started is not None and any(
-        run.started - _APART < base.touched < (run.ended or base.touched)
-        and not (base.touched == base.moved and covers(run, base))
+    if run.started is None or run.looked is None:
+        return False
+    return any(
+        run.started - _APART < base.touched <= run.looked and not (base.touched == base.moved and covers(run, base))
         for base in bases
     )

@@ -41,6 +41,7 @@ class Ran:
         seq: Changes of base images up to here had been seen when it was asked for.
         content: Digest that it was asked for, or "".
         spec: Fingerprint of the task that it ran.
+        looked: When the tags of its base images were first looked at after its end.
         armed: Something had been written just before, which may take minutes to work.
         failure: How it failed, or None.
         reason: Why it failed, in a line, or "".
@@ -56,6 +57,7 @@ class Ran:
     armed: bool = False
     started: datetime | None = None
     ended: datetime | None = None
+    looked: datetime | None = None
     failure: Failure | None = None
     reason: str = ""
 

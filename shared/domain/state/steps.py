@@ -74,7 +74,6 @@ class Wanted:
 
     Attributes:
         bases: The base images that the task builds on.
-        looked: When the base registry's tags were last looked at.
         spec: Fingerprint of the task as it should be.
         armed: Identity, grants, task and credential are as they should be, as far as lists tell.
         gone: The registry exists no more.
@@ -86,7 +85,6 @@ class Wanted:
 
     selection: Selection
     bases: tuple[Base, ...]
-    looked: datetime
     spec: str
     armed: bool = True
     gone: bool = False
@@ -117,7 +115,7 @@ def _ended(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     run = known.run
     if wanted.gone or run is None or run.ended is None or not run.succeeded:
         return None
-    if wanted.looked < run.ended:
+    if run.looked is None:
         return Step(State.BUILDING, Do.LOOK_AT_TAGS, f"Run {run.id} has ended; what it pulled is looked at.")
     if wanted.proves and known.built.looked is None:
         return Step(State.BUILDING, Do.LOOK_AT_IMAGE, f"Run {run.id} has ended; its image is looked at.")

@@ -39,7 +39,7 @@ def ran(run: str = "cw1", *, seq: int = 1, start: float = -3_600, end: float | N
     """A run that was started an hour ago and ended well."""
     plain = Ran(
         run, Why.CHANGED, "event", seq, digest("A"), SPEC, at(start), started=at(start),
-        ended=None if end is None else at(end),
+        ended=None if end is None else at(end), looked=None if end is None else at(end),
     )  # fmt: skip
     return replace(plain, **special)
 
@@ -53,7 +53,7 @@ def built(stack: Stack = NOTHING_KNOWN) -> Built:
 
 
 def wanted(*bases: Base, **special: Any) -> Wanted:
-    return Wanted(**{"selection": Selection.SELECTED, "bases": bases, "looked": NOON, "spec": SPEC, **special})
+    return Wanted(**{"selection": Selection.SELECTED, "bases": bases, "spec": SPEC, **special})
 
 
 def step(target: Known, want: Wanted, now: float = 0) -> Step:

@@ -23,7 +23,6 @@ class World:
     pushes: list[tuple[float, str]] = field(default_factory=lambda: [(-1000.0, "A")])
     bases: dict[str, Base] = field(default_factory=dict)
     seq: int = 0
-    looked: float = -1000.0
     target: Known = field(default_factory=known)
     now: float = 0.0
     pulls: dict[str, float] = field(default_factory=dict)
@@ -47,7 +46,6 @@ class World:
         for base in changed(self.bases, [tag], self.seq + 1):
             self.seq = max(self.seq, base.seq)
             self.bases[base.image.name] = base
-        self.looked = self.now
 
     def hear(self, letter: str, pushed: float) -> None:
         """An event comes, early or late or again, while the registry cannot be asked."""
@@ -58,12 +56,14 @@ class World:
 
     def walk(self, start_after: float, pull_after: float) -> bool:
         """Do what is due; tell whether anything was."""
-        want = wanted(*self.bases.values(), looked=at(self.looked))
+        want = wanted(*self.bases.values())
         step = next_step(self.target, want, at(self.now))
         if not step.due(at(self.now)):
             return False
         if step.do is Do.LOOK_AT_TAGS:
             self.look()
+            assert self.target.run
+            self.target = replace(self.target, run=replace(self.target.run, looked=at(self.now)))
         elif step.do is Do.LOOK_AT_RUN:
             run = self.target.run
             assert run
@@ -90,6 +90,7 @@ class World:
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("push"), st.sampled_from("ABC"), st.just(0.0)),
+        st.tuples(st.just("flick"), st.sampled_from("ABC"), st.floats(1, 30)),
         st.tuples(st.just("pass"), st.just(""), st.floats(0.5, 90)),
         st.tuples(st.just("look"), st.just(""), st.just(0.0)),
         st.tuples(st.just("hear"), st.just(""), st.integers(0, 5)),
@@ -106,6 +107,12 @@ def live(events: list[tuple[str, str, float]], delays: tuple[float, float], fail
         match what:
             case "push":
                 world.push(letter)
+            case "flick":
+                # Pushed and taken back before anybody looks.
+                before, _ = world.content(world.now)
+                world.push(letter)
+                world.now += amount
+                world.push(before)
             case "pass":
                 world.now += amount
             case "look":
@@ -124,7 +131,7 @@ def come_to_rest(world: World, delays: tuple[float, float]) -> State:
         world.look()
         while world.walk(*delays):
             pass
-        want = wanted(*world.bases.values(), looked=at(world.looked))
+        want = wanted(*world.bases.values())
         step = next_step(world.target, want, at(world.now))
         if step.do is Do.NOTHING:
             return step.state

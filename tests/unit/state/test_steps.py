@@ -37,7 +37,7 @@ def test_run_under_way_is_looked_at_when_that_is_due() -> None:
 def test_end_of_a_run_is_recorded_although_its_team_has_said_no_since(selection: Selection) -> None:
     found = step(known(RUNNING), wanted(base(), selection=selection))
     assert found.do is Do.LOOK_AT_RUN
-    after = step(known(replace(RUNNING, ended=at(-1))), wanted(base(), selection=selection))
+    after = step(known(replace(RUNNING, ended=at(-1), looked=NOON)), wanted(base(), selection=selection))
     assert after.do is Do.NOTHING
 
 
@@ -50,7 +50,7 @@ def test_change_waits_for_the_run_that_is_under_way() -> None:
 
 def test_tags_are_looked_at_before_anything_is_decided_on_a_run_that_ended() -> None:
     changed = base(content="B", was="A", seq=2, moved=-1)
-    found = step(known(ran(end=-10)), wanted(changed, looked=at(-20)))
+    found = step(known(ran(end=-10, looked=None)), wanted(changed))
     assert found.do is Do.LOOK_AT_TAGS
 
 
@@ -227,6 +227,9 @@ def test_push_while_a_run_pulls_is_built_again() -> None:
     found = step(known(ran(start=-200, end=-100)), wanted(touched))
     assert (found.do, found.why) == (Do.RUN, Why.OUTDATED)
     assert step(known(ran(start=-140, end=-100)), wanted(touched)).state is State.CURRENT
+    # Taken back after the run's end: what it pulled may be gone when somebody looks.
+    assert step(known(ran(start=-200, end=-160, looked=at(-140))), wanted(touched)).why is Why.OUTDATED
+    assert step(known(ran(start=-200, end=-160)), wanted(touched)).state is State.CURRENT
 
 
 def test_run_that_starts_right_after_its_push_is_not_repeated() -> None:
@@ -272,7 +275,6 @@ def fail_until_nothing_is_due(failure: Failure, want: Wanted) -> list[float]:
         run = ran(f"cw{len(starts)}", start=now, end=None, why=found.why)
         target = started(target, run, at(now))
         now += 1
-        want = replace(want, looked=at(now))
         target = ended(target, replace(run, ended=at(now), failure=failure, reason="no"), built())
     assert found.state is (State.BEHIND if failure is Failure.CANCELED else State.FAILING)
     return starts
