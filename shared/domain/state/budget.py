@@ -53,6 +53,9 @@ class Budget:
     closed: datetime | None = None
 
 
+UNKNOWN = Budget()
+
+
 @dataclass(frozen=True)
 class Spent:
     """What a page did.

@@ -115,6 +115,25 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """The right to start a target's run. Who holds it may have died, so it runs out.
+
+    Attributes:
+        by: The invocation that holds it.
+        since: When it was taken: a run that it started is not older.
+        seq, content, why, asked_by: As the run is to have them.
+    """
+
+    by: str
+    since: datetime
+    until: datetime
+    why: Why
+    asked_by: str
+    seq: int
+    content: str = ""
+
+
+@dataclass(frozen=True)
 class Known:
     """One target.
 
@@ -122,6 +141,7 @@ class Known:
         registry: ARM id.
         created: The registry's creation: another date is another registry, which starts afresh.
         adopted: Whether Azure was asked for runs that are not on record, if there is none on record.
+        claim: Who is starting a run, or may have started one that is not on record.
         run: The last run.
         built: What the last run that ended well has built.
         failures: Runs in a row that failed for the same changes and the same task …
@@ -136,6 +156,7 @@ class Known:
     task: str
     created: str
     adopted: bool = False
+    claim: Claim | None = None
     run: Ran | None = None
     built: Built = Built()
     armed: Armed = Armed()
@@ -159,6 +180,7 @@ def started(known: Known, run: Ran, look: datetime) -> Known:
     return replace(
         known,
         adopted=True,
+        claim=None,
         run=run,
         asked=None,
         failures=known.failures if same and run.why is Why.FAILED else 0,

@@ -102,6 +102,13 @@ def next_step(known: Known, wanted: Wanted, now: datetime) -> Step:
 _Rule = Callable[[Known, Wanted, datetime], Step | None]
 
 
+def _claimed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
+    """Whoever holds the claim may have started a run that is not on record: it is looked for before any other."""
+    if wanted.gone or known.claim is None:
+        return None
+    return Step(State.BUILDING, Do.LOOK_FOR_RUNS, "Its run is being started.", known.claim.until)
+
+
 def _under_way(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     """A target has one run at a time. What becomes of it is recorded whatever was decided since."""
     run = known.run
@@ -246,6 +253,6 @@ def _up_to_date(known: Known, wanted: Wanted, now: datetime) -> Step:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _under_way, _ended, _left_alone, _no_base_image, _not_armed, _asked, _never_ran, _changed, _on_older_content,
+    _claimed, _under_way, _ended, _left_alone, _no_base_image, _not_armed, _asked, _never_ran, _changed, _on_older_content,
     _failed, _up_to_date,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from shared.domain.selectors import Selection
-from shared.domain.state.known import Armed, Asked, Failure, Known, Why, ended, started
+from shared.domain.state.known import Armed, Asked, Claim, Failure, Known, Why, ended, started
 from shared.domain.state.stacks import Stack
 from shared.domain.state.steps import Do, State, Wanted
 from tests.unit.state.plain import FAILED, NOON, at, base, built, digest, known, ran, step, wanted
@@ -21,6 +21,23 @@ A, B = Stack(("a",), ("from a",)), Stack(("b",), ("from b",))
 def on(stack: Stack) -> Stack:
     """What a build adds to a base image."""
     return Stack((*stack.layers, "app"), (*stack.history, "copy app"))
+
+
+# -- somebody is starting a run ----------------------------------------------------------------------------------------
+
+
+def test_claim_that_ran_out_has_its_run_looked_for_before_any_other_is_started() -> None:
+    """An answer was lost or a worker died: the run may be there, and lists lag."""
+    claim = Claim("i1", NOON, at(60), Why.CHANGED, "event", 2)
+    changed = base(content="B", was="A", seq=2, moved=-600)
+    found = step(known(ran(), claim=claim, asked=Asked("r1", "key")), wanted(changed))
+    assert (found.do, found.at) == (Do.LOOK_FOR_RUNS, at(60))
+    assert not found.due(at(59))
+
+
+def test_run_that_was_started_takes_the_claim_with_it() -> None:
+    claim = Claim("i1", NOON, at(60), Why.CHANGED, "event", 2)
+    assert started(known(ran(), claim=claim), ran("cw2", end=None), at(15)).claim is None
 
 
 # -- a run is under way ------------------------------------------------------------------------------------------------

@@ -1,0 +1,75 @@
+"""A subscription's walk: who goes through its targets, why, and who calls whom. Pure functions.
+
+Whoever has a reason for a walk raises `wanted`. One invocation at a time walks, until nothing is wanted any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.domain.state.budget import UNKNOWN, Budget
+
+LEASE = timedelta(minutes=5)
+"""How long nobody else walks, should the walker die."""
+
+_CALL = timedelta(minutes=2)
+"""How long a message may be under way before another one is sent."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A subscription's walk.
+
+    Attributes:
+        wanted: How many reasons there were so far.
+        walked: How many of them had been there when the targets were last read.
+        by: The invocation that walks, or "".
+        until: When its lease runs out.
+        called: When a message was sent that nobody has received yet.
+        wake: When somebody is to look again, and …
+        message: … the message that comes then, as the queue needs it to change its time.
+    """
+
+    wanted: int = 0
+    walked: int = 0
+    by: str = ""
+    until: datetime | None = None
+    called: datetime | None = None
+    wake: datetime | None = None
+    message: tuple[str, str] | None = None
+    writes: Budget = UNKNOWN
+    reads: Budget = UNKNOWN
+
+
+def is_walked(walk: Walk, now: datetime) -> bool:
+    """Tell whether somebody walks."""
+    return bool(walk.by) and walk.until is not None and now < walk.until
+
+
+def raised(walk: Walk, now: datetime) -> tuple[Walk, bool]:
+    """Return the walk with one more reason, and whether to send a message: not if somebody walks or is called."""
+    is_called = walk.called is not None and now - walk.called < _CALL
+    if is_walked(walk, now) or is_called:
+        return replace(walk, wanted=walk.wanted + 1), False
+    return replace(walk, wanted=walk.wanted + 1, called=now), True
+
+
+def taken(walk: Walk, by: str, now: datetime) -> Walk | None:
+    """Return the walk as the invocation takes it, or None if somebody else walks."""
+    if is_walked(walk, now) and walk.by != by:
+        return None
+    return replace(walk, by=by, until=now + LEASE, called=None, walked=walk.wanted)
+
+
+def given_back(walk: Walk) -> Walk:
+    """Return the walk when nothing is due."""
+    return replace(walk, by="", until=None)
+
+
+def is_forgotten(walk: Walk, now: datetime) -> bool:
+    """Tell whether a walk is wanted and nobody will come: its walker died, or its message was lost."""
+    late = walk.wake is not None and now - walk.wake > _CALL
+    wanted = walk.wanted > walk.walked or bool(walk.by) or late
+    called = walk.called is not None and now - walk.called < _CALL
+    return wanted and not is_walked(walk, now) and not called

@@ -1,0 +1,59 @@
+"""One walker at a time, one message for many reasons, and nobody is forgotten."""
+
+from __future__ import annotations
+
+from shared.domain.state.walk import LEASE, Walk, given_back, is_forgotten, is_walked, raised, taken
+from tests.unit.state.plain import NOON, at
+
+
+def walked(now: float = 0) -> Walk:
+    walk = taken(raised(Walk(), NOON)[0], "i1", at(now))
+    assert walk
+    return walk
+
+
+def test_many_reasons_send_one_message() -> None:
+    walk, calls = Walk(), list[bool]()
+    for second in range(100):
+        walk, call = raised(walk, at(second))
+        calls.append(call)
+    assert calls == [True, *[False] * 99]
+    assert walk.wanted == 100
+
+
+def test_message_that_was_lost_is_sent_again_for_the_next_reason() -> None:
+    walk, _ = raised(Walk(), NOON)
+    assert raised(walk, at(121))[1]
+
+
+def test_reason_that_comes_while_somebody_walks_is_seen_without_a_message() -> None:
+    walk, call = raised(walked(), at(1))
+    assert not call
+    assert walk.wanted > walk.walked
+
+
+def test_nobody_else_walks_until_the_lease_runs_out() -> None:
+    walk = walked()
+    assert taken(walk, "i2", at(1)) is None
+    assert taken(walk, "i1", at(1))
+    other = taken(walk, "i2", NOON + LEASE)
+    assert other
+    assert other.by == "i2"
+
+
+def test_walk_that_is_given_back_can_be_taken() -> None:
+    walk = given_back(walked())
+    assert not is_walked(walk, NOON)
+    assert taken(walk, "i2", NOON)
+
+
+def test_walk_is_forgotten_if_its_walker_died_its_message_was_lost_or_its_wake_up_did_not_come() -> None:
+    assert not is_forgotten(Walk(), NOON)
+    assert not is_forgotten(given_back(walked()), NOON)
+    assert not is_forgotten(walked(), at(1))
+    assert is_forgotten(walked(), NOON + LEASE)
+    called, _ = raised(Walk(), NOON)
+    assert not is_forgotten(called, at(1))
+    assert is_forgotten(called, at(121))
+    assert is_forgotten(Walk(wake=NOON), at(121))
+    assert not is_forgotten(Walk(wake=NOON), at(60))
