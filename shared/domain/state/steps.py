@@ -253,6 +253,6 @@ def _up_to_date(known: Known, wanted: Wanted, now: datetime) -> Step:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _claimed, _under_way, _ended, _left_alone, _no_base_image, _not_armed, _asked, _never_ran, _changed, _on_older_content,
-    _failed, _up_to_date,
+    _claimed, _under_way, _ended, _left_alone, _no_base_image, _not_armed, _asked, _never_ran, _changed,
+    _on_older_content, _failed, _up_to_date,
 )  # fmt: skip
