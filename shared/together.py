@@ -1,9 +1,9 @@
-"""Two things at once."""
+"""Several things at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import TypeVar, cast
 
 First = TypeVar("First")
@@ -17,3 +17,10 @@ async def both(first: Awaitable[First], second: Awaitable[Second]) -> tuple[Firs
         if isinstance(result, BaseException):
             raise result
     return cast(First, one), cast(Second, other)
+
+
+async def each(calls: Iterable[Awaitable[None]]) -> None:
+    """Let all come to their end before the first error is raised."""
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

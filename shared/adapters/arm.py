@@ -187,6 +187,14 @@ class Arm:
                     break
         return found
 
+    async def last_run(self, registry: RegistryId, task: str) -> Run | None:
+        """Return the run of a task that was created last, or None if there is none."""
+        with doing(f"list the runs of {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            async for item in client.runs.list(registry.group, registry.name, filter=f"TaskName eq '{task}'", top=1):
+                return runs.from_arm(_json(item))
+        return None
+
     async def log_link(self, registry: RegistryId, run_id: str) -> str:
         """Return the signed link to a run's log, a secret; "" if it has none yet."""
         with doing(f"find the log of run {run_id} of {registry.name}"):

@@ -10,6 +10,7 @@ from azure.core.pipeline.policies import AsyncRetryPolicy
 
 from shared import telemetry
 from shared.adapters.azure_errors import seconds
+from shared.adapters.meter import READS, WRITES, Meter
 from shared.domain.pacing import Pacer
 from shared.settings import Settings
 
@@ -58,7 +59,7 @@ class Clients:
     """
 
     def __init__(self, settings: Settings, pacer: Pacer, *, queues: QueueServiceClient | None = None) -> None:
-        self._settings, self._pacer = settings, pacer
+        self._settings, self._pacer, self.meter = settings, pacer, Meter()
         self._made: dict[tuple[str, str], Any] = {("queues", ""): queues} if queues else {}
 
     def _once(self, kind: str, key: str, make: Callable[[], _Client]) -> _Client:
@@ -91,7 +92,13 @@ class Clients:
             return
         status = response.http_response.status_code
         telemetry.arm_call(subscription[1].lower(), request.method, status)
-        if request.method not in ("PUT", "PATCH", "POST"):
+        kind = WRITES if request.method in ("PUT", "PATCH", "POST") else READS
+        left = headers.get(f"x-ms-ratelimit-remaining-subscription-{kind}") or ""
+        self.meter.answered(
+            subscription[1], kind, left=int(left) if left.isdigit() else None,
+            wait=(seconds(headers.get("Retry-After")) or 1.0) if status == 429 else None,
+        )  # fmt: skip
+        if kind is READS:
             return
         remaining = headers.get("x-ms-ratelimit-remaining-subscription-writes")
         if status == 429:

@@ -7,8 +7,9 @@ import base64
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from shared.adapters.azure_errors import from_azure
 from shared.adapters.clients import Clients
@@ -19,6 +20,14 @@ from shared.logs import Log
 log = Log("queues")
 _AT_ONCE = 16
 _MAX_DELAY = 7 * 24 * 3600 - 60
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that was sent, as the queue needs it to change its time."""
+
+    id: str
+    receipt: str
 
 
 class Queues:
@@ -78,21 +87,40 @@ class Queues:
         """Set a message aside in a queue's poison queue, as it came."""
         await self.put(f"{queue}-poison", body)
 
-    async def put(self, queue: str, body: bytes, delay: float = 0) -> None:
+    async def put(self, queue: str, body: bytes, delay: float = 0) -> Sent:
         """Put a message's body into a queue, as it is; it becomes visible after `delay` seconds."""
         text = base64.b64encode(body).decode()
         client = self._clients.queues().get_queue_client(queue)
         # A message must not run out before somebody has looked at it: -1 keeps it for ever.
-        options = {"visibility_timeout": math.ceil(min(max(delay, 0), _MAX_DELAY)), "time_to_live": -1}
+        options = {"visibility_timeout": _seconds(delay), "time_to_live": -1}
         try:
             try:
-                await client.send_message(text, **options)
+                sent = await client.send_message(text, **options)
             except ResourceNotFoundError:
                 with contextlib.suppress(ResourceExistsError):
                     await client.create_queue()
-                await client.send_message(text, **options)
+                sent = await client.send_message(text, **options)
         except AzureError as error:
             raise from_azure(error, f"send to queue {queue}") from error
+        return Sent(sent.id, sent.pop_receipt or "")
+
+    async def move(self, queue: str, sent: Sent, delay: float) -> Sent | None:
+        """Let a message that nobody has received yet become visible after `delay` seconds; None: it is gone."""
+        client = self._clients.queues().get_queue_client(queue)
+        try:
+            moved = await client.update_message(sent.id, sent.receipt, visibility_timeout=_seconds(delay))
+        except HttpResponseError as error:
+            # Received, or moved by somebody else.
+            if error.status_code in (400, 404):
+                return None
+            raise from_azure(error, f"move a message of queue {queue}") from error
+        except AzureError as error:
+            raise from_azure(error, f"move a message of queue {queue}") from error
+        return Sent(moved.id, moved.pop_receipt or "")
+
+
+def _seconds(delay: float) -> int:
+    return math.ceil(min(max(delay, 0), _MAX_DELAY))
 
 
 async def _taken(body: bytes | None, put_back: Callable[[bytes], Awaitable[bool]]) -> bool:

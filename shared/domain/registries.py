@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
+
+from shared.domain.moments import moment
 
 # https://learn.microsoft.com/rest/api/containerregistry/registries/create
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftresources
@@ -103,6 +106,11 @@ class Registry:
     def address(self) -> RegistryId:
         """Where Resource Manager finds it."""
         return RegistryId(self.subscription, self.group, self.name, self.id)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was created, or None if ARM's writing is not understood."""
+        return moment(self.created)
 
     @property
     def region(self) -> str:

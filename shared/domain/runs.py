@@ -20,7 +20,7 @@ class Run:
 
     Attributes:
         status: ACR's word: Queued, Started, Running, Succeeded, Failed, Canceled, Error or Timeout.
-        created, finished: When, or None.
+        created, started, finished: When, or None.
         images: What it pushed, as `registry/repository:tag@digest`.
         error: ACR's `runErrorMessage`, or "".
     """
@@ -29,6 +29,7 @@ class Run:
     status: str
     task: str = ""
     created: datetime | None = None
+    started: datetime | None = None
     finished: datetime | None = None
     images: tuple[str, ...] = ()
     error: str = ""
@@ -51,6 +52,7 @@ def from_arm(resource: Mapping[str, Any]) -> Run:
         status=str(properties.get("status") or "Queued"),
         task=str(properties.get("task") or ""),
         created=moment(properties.get("createTime")),
+        started=moment(properties.get("startTime")),
         finished=moment(properties.get("finishTime")),
         images=tuple(
             f"{i.get('registry')}/{i.get('repository')}:{i.get('tag')}@{i.get('digest')}"

@@ -24,6 +24,11 @@ class Target:
     base: Registry
 
     @property
+    def task_id(self) -> str:
+        """ARM id of the task."""
+        return f"{self.team.id}/tasks/{self.task.name}"
+
+    @property
     def system_assigned(self) -> bool:
         """Whether the task has an identity of its own."""
         return isinstance(self.policy.identity, SystemAssigned)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from shared.adapters.arm import Arm
 from shared.adapters.fleet import Fleet
-from shared.adapters.ledger import Ledger
 from shared.domain import conditions, desired
 from shared.domain.conditions import Observed
 from shared.domain.desired import UserIdentity
@@ -39,6 +38,29 @@ class Applied:
     checked: bool = True
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What the fleet's lists tell of a registry.
+
+    Attributes:
+        spec: Fingerprint of the task as it should be; "" while the identity that it names does not exist.
+        armed: Identity, grants, task and credential are as they should be; False also means: look closer.
+    """
+
+    spec: str
+    armed: bool
+
+
+class Verifications(Protocol):
+    """Where it is kept which tasks' credentials were seen to be right."""
+
+    async def verified(self, registry: str, task: str) -> Verified | None:
+        """Return what was seen of a task, or None."""
+
+    async def set_verified(self, registry: str, task: str, verified: Verified) -> None:
+        """Keep what was seen of a task."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Onboarding:
     """Looks at targets and brings them to their desired state."""
@@ -46,7 +68,7 @@ class Onboarding:
     policy: Callable[[], Policy]
     fleet: Fleet
     arm: Arm
-    ledger: Ledger
+    ledger: Verifications
 
     async def find_target(self, registry: str, task: str) -> Target | None:
         """Return a registry's task as it should be by now; None if either is gone, or the task is broken."""
@@ -59,40 +81,53 @@ class Onboarding:
         return Target(policy, wanted, team, base)
 
     async def settled(self, target: Target) -> Applied | None:
-        """Tell from the fleet's lists alone that a registry is in its desired state; None means: look closer.
+        """Tell from the fleet's lists alone that a registry is in its desired state; None means: look closer."""
+        try:
+            known = await self.ledger.verified(target.team.name, target.task.name)
+        except GroundswellError as error:
+            log.warning("ledger not read", registry=target.team.name, reason=error)
+            return None
+        glance = await self.glance(target, known)
+        return Applied(target.task_id, (), checked=False) if glance.armed else None
+
+    async def glance(self, target: Target, known: Verified | None) -> Glance:
+        """Look at a registry by the fleet's lists alone.
 
         The task's tag says what Groundswell wrote last; a change since then shows in the list's date, a little late.
         What the lists do not know yet is found out by the run: if it cannot log in, everything is checked.
+
+        Args:
+            known: The task whose credential was seen to be right, or None.
         """
         try:
-            return await self._settled(target)
+            identity = await self._find_identity(target.policy)
+            body = target.body(identity)
+            if body is None:
+                return Glance("", armed=False)
+            return Glance(desired.spec_of(body), armed=await self._is_armed(target, body, identity, known))
         except GroundswellError as error:
             # The lists only save calls: whatever is wrong with them, it works without.
             log.warning("lists not read", registry=target.team.name, reason=error)
-            return None
+            return Glance("", armed=False)
 
-    async def _settled(self, target: Target) -> Applied | None:
-        team, task = target.team, target.task.name
-        known = await self.ledger.verified(team.name, task)
-        since = moment(known.modified) if known else None
-        if known is None or since is None:
-            return None
-        identity = await self._find_identity(target.policy)
-        body = target.body(identity)
-        listed = await self.fleet.task(team, task)
-        if body is None or listed is None or listed.spec != desired.spec_of(body):
-            return None
+    async def _is_armed(
+        self, target: Target, body: Mapping[str, Any], identity: UserIdentity | None, known: Verified | None
+    ) -> bool:
+        since, spec = moment(known.modified) if known else None, desired.spec_of(body)
+        if known is None or since is None or known.fingerprint != spec:
+            return False
+        listed = await self.fleet.task(target.team, target.task.name)
+        if listed is None or listed.spec != spec or (listed.modified and listed.modified > since):
+            return False
         if not desired.tags_hold(body, listed.tags):
-            return None
+            return False
         principal = identity.principal_id if identity else listed.principal_id
         for grant in target.grants:
             # Grants on team registries are read for the whole subscription at once.
-            scope = grant.scope if grant.scope == target.base.id else f"/subscriptions/{team.subscription}"
+            scope = grant.scope if grant.scope == target.base.id else f"/subscriptions/{target.team.subscription}"
             if not (await self.fleet.assignments(scope)).holds(principal, grant):
-                return None
-        if known.fingerprint != listed.spec or (listed.modified and listed.modified > since):
-            return None
-        return Applied(listed.id, (), checked=False)
+                return False
+        return True
 
     async def observe(self, target: Target, *, newborn: bool = False, fresh: bool = False) -> State:
         """Look closely at what is there. Reads only (Resource Manager counts one of them, listDetails, as a write).

@@ -74,3 +74,16 @@ def pulled_in_doubt(run: Ran, bases: Iterable[Base]) -> bool:
         run.started - _APART < base.touched <= run.looked and not (base.touched == base.moved and covers(run, base))
         for base in bases
     )
+
+
+def to_build_on(moved: Iterable[Base], bases: Iterable[Base], default: str) -> Base | None:
+    """Return the base image that a run is told about: what moved last; if nothing did, the one that is the default.
+
+    Args:
+        moved: Those whose last change is not in the image.
+        default: `repository:tag` of the default, or "".
+    """
+    newest = max(moved, key=lambda base: (base.seq, base.moved), default=None)
+    known = tuple(bases)
+    named = next((base for base in known if base.image.name == default), None)
+    return newest or named or max(known, key=lambda base: (base.seq, base.moved), default=None)

@@ -42,7 +42,6 @@ class Ran:
         content: Digest that it was asked for, or "".
         spec: Fingerprint of the task that it ran.
         looked: When the tags of its base images were first looked at after its end.
-        armed: Something had been written just before, which may take minutes to work.
         failure: How it failed, or None.
         reason: Why it failed, in a line, or "".
     """
@@ -54,7 +53,6 @@ class Ran:
     content: str
     spec: str
     created: datetime
-    armed: bool = False
     started: datetime | None = None
     ended: datetime | None = None
     looked: datetime | None = None
@@ -89,6 +87,7 @@ class Armed:
     Attributes:
         spec: Fingerprint of the task whose credential is known to be right, and …
         modified: … as of which change of it.
+        closely: Azure itself was asked since the last run was started, not only lists.
         problem: What could not be brought about, or "".
         failures: How often in a row.
         again: When that is tried again.
@@ -96,6 +95,7 @@ class Armed:
 
     spec: str = ""
     modified: str = ""
+    closely: bool = False
     problem: str = ""
     failures: int = 0
     again: datetime | None = None
@@ -147,7 +147,7 @@ class Known:
         failures: Runs in a row that failed for the same changes and the same task …
         failing_since: … and when the first of them ended.
         repeats: Runs in a row that ended well on older content, for the same changes.
-        look: When the run is looked at next.
+        look: When the run, or the list of runs, is looked at next.
         looks: How often it was looked at.
         durations: Seconds that the last runs took, newest last.
     """
@@ -182,6 +182,7 @@ def started(known: Known, run: Ran, look: datetime) -> Known:
         adopted=True,
         claim=None,
         run=run,
+        armed=replace(known.armed, closely=False),
         asked=None,
         failures=known.failures if same and run.why is Why.FAILED else 0,
         failing_since=known.failing_since if same and run.why is Why.FAILED else None,

@@ -165,7 +165,8 @@ def _never_ran(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     if known.run is not None:
         return None
     if not known.adopted:
-        return Step(State.UNKNOWN, Do.LOOK_FOR_RUNS, "Nothing is on record; its task's last run is looked for.")
+        return Step(State.UNKNOWN, Do.LOOK_FOR_RUNS, "Nothing is on record; its task's last run is looked for.",
+                    known.look)  # fmt: skip
     return Step(State.BEHIND, Do.RUN, "It was never built on its base image.", why=Why.FIRST)
 
 

@@ -27,6 +27,7 @@ class Walk:
         by: The invocation that walks, or "".
         until: When its lease runs out.
         called: When a message was sent that nobody has received yet.
+        failures: How often in a row it could not be walked.
         wake: When somebody is to look again, and …
         message: … the message that comes then, as the queue needs it to change its time.
     """
@@ -38,6 +39,7 @@ class Walk:
     called: datetime | None = None
     wake: datetime | None = None
     message: tuple[str, str] | None = None
+    failures: int = 0
     writes: Budget = UNKNOWN
     reads: Budget = UNKNOWN
 
@@ -62,9 +64,11 @@ def taken(walk: Walk, by: str, now: datetime) -> Walk | None:
     return replace(walk, by=by, until=now + LEASE, called=None, walked=walk.wanted)
 
 
-def given_back(walk: Walk) -> Walk:
-    """Return the walk when nothing is due."""
-    return replace(walk, by="", until=None)
+def given_back(walk: Walk, *, failed: bool = False) -> Walk:
+    """Return the walk when nothing is due, or when it could not be walked and is wanted as before."""
+    if failed:
+        return replace(walk, by="", until=None, walked=min(walk.walked, walk.wanted - 1), failures=walk.failures + 1)
+    return replace(walk, by="", until=None, failures=0)
 
 
 def is_forgotten(walk: Walk, now: datetime) -> bool:

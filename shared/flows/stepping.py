@@ -1,0 +1,298 @@
+"""Takes a step for one target: looks at its run, arms it, starts a run. Twice is as good as once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.adapters.arm import Arm
+from shared.adapters.run_logs import RunLogs
+from shared.domain import desired, refusals
+from shared.domain.echo import shown
+from shared.domain.errors import GroundswellError, PermanentError, TemporaryError
+from shared.domain.moments import Clock
+from shared.domain.refusals import Refused
+from shared.domain.runs import Run
+from shared.domain.state import coverage, known
+from shared.domain.state.bases import Base
+from shared.domain.state.known import Armed, Claim, Failure, Known, Ran, Why
+from shared.domain.state.steps import Do, Step, Wanted
+from shared.domain.targets import Target, Verified
+from shared.flows.onboarding import Onboarding
+from shared.logs import Log
+
+log = Log("stepping")
+
+_ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
+_CLOCK_SKEW = timedelta(minutes=2)
+"""Clocks of the app and of ACR differ a little."""
+
+_LOSE_TRACK = timedelta(hours=24)
+_READ_PATIENCE = timedelta(minutes=10)
+_NEWBORN = timedelta(minutes=2)
+_LONGEST_LOOK = timedelta(minutes=5)
+_FIRST_AGAIN, _LONGEST_AGAIN, _REFUSED_AGAIN = 15.0, 600.0, 3600.0
+
+CLAIM = timedelta(minutes=5)
+"""How long whoever starts a run may take, be it dead or alive."""
+
+_UNCLEAR = timedelta(minutes=1)
+"""How long after an answer was lost the list of runs may still lag."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A target as a walk finds it.
+
+    Attributes:
+        usual: How long its runs usually take, or None.
+        seq: The number of the last change of a base image that was seen.
+        by: The invocation.
+    """
+
+    target: Target
+    wanted: Wanted
+    seq: int
+    by: str
+    usual: timedelta | None = None
+
+
+class _Remembered:
+    """What is known of a target's credential, in the place of a ledger."""
+
+    def __init__(self, armed: Armed) -> None:
+        self.value = verified(armed)
+
+    async def verified(self, registry: str, task: str) -> Verified | None:
+        del registry, task
+        return self.value
+
+    async def set_verified(self, registry: str, task: str, verified: Verified) -> None:
+        del registry, task
+        self.value = verified
+
+
+def verified(armed: Armed) -> Verified | None:
+    """Return the task whose credential is known to be right."""
+    return Verified(armed.spec, armed.modified) if armed.spec else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepping:
+    """Takes steps."""
+
+    onboarding: Onboarding
+    arm: Arm
+    run_logs: RunLogs
+    clock: Clock
+    first_look: timedelta
+
+    def claimed(self, now: Known, visit: Visit, step: Step) -> Known:
+        """Return what is known of a target once its run is claimed."""
+        base = self._base(now, visit)
+        claim = Claim(visit.by, self.clock(), self.clock() + CLAIM, step.why or Why.CHANGED, self._asked_by(now, step),
+                      visit.seq, base.image.digest if base else "")  # fmt: skip
+        return replace(now, claim=claim)
+
+    @staticmethod
+    def _asked_by(now: Known, step: Step) -> str:
+        if now.asked is not None:
+            return now.asked.by
+        return "event" if step.why in (Why.CHANGED, Why.FIRST) else "timer"
+
+    @staticmethod
+    def _base(now: Known, visit: Visit) -> Base | None:
+        bases = visit.wanted.bases
+        default = visit.target.task.default_image
+        moved = coverage.uncovered(now.run, now.built, bases)
+        return coverage.to_build_on(moved, bases, default.name if default else "")
+
+    async def take(self, now: Known, visit: Visit, step: Step) -> Known:
+        """Take a step; return what is known then. A step that fails is taken again later."""
+        steps = {Do.LOOK_AT_RUN: self._look_at_run, Do.LOOK_FOR_RUNS: self._look_for_runs, Do.ARM: self._arm,
+                 Do.RUN: self._run}  # fmt: skip
+        try:
+            return await steps[step.do](now, visit)
+        except (TemporaryError, PermanentError) as error:
+            return self._later(now, visit, step, error)
+
+    def _later(self, now: Known, visit: Visit, step: Step, error: GroundswellError) -> Known:
+        asked = error.retry_after if isinstance(error, TemporaryError) else _LONGEST_AGAIN
+        again = self.clock() + timedelta(seconds=asked or _FIRST_AGAIN)
+        log.warning("step failed", registry=visit.target.team.name, task=visit.target.task.name, step=step.do,
+                    reason=error)  # fmt: skip
+        return replace(now, look=again, claim=replace(now.claim, until=again) if now.claim else None)
+
+    # -- arm -----------------------------------------------------------------------------------------------------------
+
+    async def _arm(self, now: Known, visit: Visit) -> Known:
+        target, memory = visit.target, _Remembered(now.armed)
+        onboarding = replace(self.onboarding, ledger=memory)
+        try:
+            await onboarding.ensure(target, newborn=self._is_newborn(target), fresh=bool(now.armed.problem))
+        except (TemporaryError, PermanentError) as error:
+            return self._not_armed(now, visit, error)
+        seen = memory.value or Verified("", "")
+        return replace(now, armed=Armed(seen.fingerprint, seen.modified, closely=True))
+
+    def _not_armed(self, now: Known, visit: Visit, error: GroundswellError) -> Known:
+        failures = now.armed.failures + 1
+        if isinstance(error, TemporaryError):
+            wait = error.retry_after or min(_FIRST_AGAIN * 2 ** min(failures - 1, 6), _LONGEST_AGAIN)
+        else:
+            wait = _REFUSED_AGAIN
+        log.warning("registry not in its desired state", registry=visit.target.team.name, task=visit.target.task.name,
+                    reason=error, again=round(wait))  # fmt: skip
+        again = self.clock() + timedelta(seconds=wait)
+        return replace(now, armed=replace(now.armed, problem=shown(error, 500), failures=failures, again=again))
+
+    def _is_newborn(self, target: Target) -> bool:
+        created = target.team.created_at
+        return created is not None and self.clock() - created < _NEWBORN
+
+    # -- run -----------------------------------------------------------------------------------------------------------
+
+    async def _run(self, now: Known, visit: Visit) -> Known:
+        target, claim = visit.target, now.claim
+        assert claim is not None  # noqa: S101 - the walk has claimed it; this tells the type checker
+        base = self._base(now, visit)
+        body = desired.run_body(target.task_id, target.base, base.image if base else None)
+        try:
+            run = await self.arm.schedule_run(target.team.address, body)
+        except TemporaryError as error:
+            # The run may have been started all the same: it is looked for once lists must show it.
+            log.warning(
+                "unclear whether a run was started", registry=target.team.name, task=target.task.name, reason=error
+            )
+            wait = max(_UNCLEAR, timedelta(seconds=error.retry_after or 0))
+            return replace(now, claim=replace(claim, until=self.clock() + wait))
+        except PermanentError as error:
+            return self._refused(now, visit, claim, error)
+        log.info("run started", registry=target.team.name, task=target.task.name, run_id=run.id, why=claim.why)
+        return self._started(now, visit, run, claim)
+
+    def _started(self, now: Known, visit: Visit, run: Run, claim: Claim) -> Known:
+        created = run.created or self.clock()
+        ran = Ran(run.id, claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, created,
+                  started=run.started)  # fmt: skip
+        # What was written just before may not work yet: such a run fails within seconds.
+        soon = now.armed.closely or visit.usual is None
+        first = self.first_look if soon else max(self.first_look, visit.usual or self.first_look)
+        return known.started(now, ran, self.clock() + first)
+
+    def _refused(self, now: Known, visit: Visit, claim: Claim, error: PermanentError) -> Known:
+        """Look closely at what lists said was right; if that was done just before, the run has failed."""
+        if not now.armed.closely:
+            return replace(now, claim=None, armed=replace(now.armed, problem=shown(error, 500), again=None))
+        moment = self.clock()
+        ran = Ran("", claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, moment, started=moment)
+        after = known.started(now, ran, moment)
+        end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason=shown(error, 500))
+        return known.ended(after, end, after.built)
+
+    async def _look_for_runs(self, now: Known, visit: Visit) -> Known:
+        """Adopt a run that is not on record: of a claim that ran out, or, if nothing is on record, the last one."""
+        team, task, claim = visit.target.team, visit.target.task.name, now.claim
+        if claim is None:
+            if self._is_newborn(visit.target):
+                return replace(now, adopted=True)
+            last = await self.arm.last_run(team.address, task)
+            return replace(now, adopted=True, run=_found(last) if last else None, look=None)
+        runs = await self.arm.runs_since(team.address, task, claim.since - _CLOCK_SKEW)
+        unknown = [run for run in runs if now.run is None or run.id != now.run.id]
+        if not unknown:
+            return replace(now, claim=None, adopted=True)
+        # Somebody may have started one by hand shortly before.
+        run = min(unknown, key=lambda each: abs((each.created or claim.since) - claim.since))
+        log.info("run adopted", registry=team.name, task=task, run_id=run.id)
+        return self._started(now, visit, run, claim)
+
+    # -- look ----------------------------------------------------------------------------------------------------------
+
+    async def _look_at_run(self, now: Known, visit: Visit) -> Known:
+        ran, team = now.run, visit.target.team
+        assert ran is not None  # noqa: S101 - the step is for a run that is under way
+        run = await self.arm.get_run(team.address, ran.id)
+        moment = self.clock()
+        if run is None or (not run.ended and moment - ran.created > _LOSE_TRACK):
+            log.error("run lost", registry=team.name, task=visit.target.task.name, run_id=ran.id)
+            end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason="the run cannot be found any more")
+            return known.ended(now, end, now.built)
+        ran = replace(ran, created=run.created or ran.created, started=run.started)
+        if not run.ended:
+            return replace(now, run=ran, looks=now.looks + 1, look=self._next_look(ran, moment))
+        end = replace(ran, ended=run.finished or moment)
+        if run.status != "Succeeded":
+            failure, reason = await self._why(now, visit, run)
+            end = replace(end, failure=failure, reason=reason)
+        write = log.info if end.succeeded else log.error
+        write("run ended", registry=team.name, task=visit.target.task.name, run_id=ran.id, status=run.status,
+              reason=end.reason, images=", ".join(run.images))  # fmt: skip
+        image = run.images[0].partition("/")[2] if run.images else ""
+        return known.ended(now, end, known.Built(shown(image, 300)))
+
+    def _next_look(self, ran: Ran, now: datetime) -> datetime:
+        """Return when to look again: the longer a run takes, the less often."""
+        return now + max(self.first_look, min((now - ran.created) / 2, _LONGEST_LOOK))
+
+    async def _why(self, now: Known, visit: Visit, run: Run) -> tuple[Failure, str]:
+        """Tell how a run failed.
+
+        Raises:
+            TemporaryError: Its log cannot be read at the moment, and it ended not long ago.
+        """
+        if run.status == "Canceled":
+            return Failure.CANCELED, "it was canceled"
+        try:
+            text = await self.run_logs.read(visit.target.team.address, run.id)
+        except GroundswellError as error:
+            if self._may_recover(error, run.finished):
+                raise  # Only the log tells whether the run is to be repeated.
+            log.warning("log not read", registry=visit.target.team.name, run_id=run.id, reason=error)
+            return Failure.UNKNOWN, run.error
+        reason, refused = failure_line(text) or run.error, refusals.read(text)
+        if refused is None:
+            return Failure.UNKNOWN, reason
+        judgement = await self._judge(visit, refused, run.finished or self.clock())
+        return (Failure.PASSING if judgement.repeat else Failure.FINAL), f"{reason} {judgement.advice}".strip()
+
+    async def _judge(self, visit: Visit, refused: Refused, at: datetime) -> refusals.Judgement:
+        """Tell whether to repeat a run whose login was refused; a grant takes up to ten minutes.
+
+        https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+        """
+        target, patience = visit.target, visit.wanted.patience
+        if refused.host not in ("", target.base.login_server, target.team.login_server):
+            return refusals.Judgement(repeat=False)
+        try:
+            state = await self.onboarding.observe(target, fresh=True)
+        except GroundswellError as error:
+            if self._may_recover(error, at):
+                raise
+            log.warning("refused login not looked into", registry=target.team.name, task=target.task.name, reason=error)
+            return refusals.Judgement(repeat=True)
+        granted = state.observed.granted
+        return refusals.judge(refused.by, target.network, state.mendable, granted, at=at, patience=patience)
+
+    def _may_recover(self, error: GroundswellError, ended: datetime | None) -> bool:
+        """Tell whether what cannot be read of a run may soon be; no end of a run waits long to be recorded."""
+        return isinstance(error, TemporaryError) and ended is not None and self.clock() - ended < _READ_PATIENCE
+
+
+def failure_line(text: str) -> str:
+    """Return the line of a log that says best why the run failed, or "".
+
+    The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    return next((said for line in lines[-7:] if _ERROR_LINE.search(said := shown(line, 500))), "")
+
+
+def _found(run: Run) -> Ran:
+    """Return a run that nobody recorded: what it covers is told by when it started."""
+    now = run.created
+    assert now is not None  # noqa: S101 - lists of runs have it
+    failure = None if run.status == "Succeeded" or not run.ended else Failure.UNKNOWN
+    return Ran(run.id, Why.FOUND, "", 0, "", "", now, started=run.started or run.created,
+               ended=run.finished if run.ended else None, failure=failure, reason=run.error)  # fmt: skip

@@ -1,0 +1,361 @@
+"""Walks a subscription: reads its rows, asks what is due, and does it page by page, as far as its budget goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from shared.adapters.fleet import Fleet
+from shared.adapters.fleet_state import Bases, FleetState, Subscription
+from shared.adapters.meter import READS, WRITES, Meter
+from shared.adapters.rows import Row
+from shared.domain.errors import GroundswellError, TemporaryError
+from shared.domain.moments import Clock
+from shared.domain.policy import Policy, select
+from shared.domain.registries import Registry
+from shared.domain.selectors import Selection
+from shared.domain.state import budget, known, walk
+from shared.domain.state.known import Known
+from shared.domain.state.steps import Do, Step, Wanted, next_step
+from shared.domain.state.walk import Walk
+from shared.domain.targets import Target
+from shared.flows.base_images import BaseImages, wanted_by
+from shared.flows.onboarding import Onboarding
+from shared.flows.stepping import Stepping, Visit, verified
+from shared.flows.waking import Waking
+from shared.logs import Log
+
+log = Log("walking")
+
+_WALK_FOR = timedelta(minutes=4)
+"""How long an invocation walks before it hands over: its lease must not run out."""
+
+_WORTH_WAITING = timedelta(seconds=20)
+"""How long a walker waits for what is due next; longer waits are a message's."""
+
+_SHORTEST_WAIT = timedelta(seconds=0.2)
+_FIRST_AGAIN, _LONGEST_AGAIN = 15.0, 600.0
+
+_WRITING = {Do.RUN: 1, Do.ARM: 4}
+"""Writes that a step can take. To arm: identity, grant, task, and a look at the credential, which counts as one."""
+
+_READS_TO_LOOK = 2
+
+
+@dataclass
+class _Place:
+    """A target on the way: its row, and what it should be. `target` is None if it is nothing to work on."""
+
+    row: Row[Known]
+    wanted: Wanted
+    target: Target | None
+    usual: timedelta | None = None
+
+    def step(self, now: datetime) -> Step:
+        return next_step(self.row.value, self.wanted, now)
+
+
+@dataclass
+class _Way:
+    """A walk under way."""
+
+    name: str
+    by: str
+    walk: Row[Walk]
+    until: datetime
+    bases: Bases
+    places: dict[str, _Place] = field(default_factory=dict)
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walking:
+    """Walks subscriptions."""
+
+    policy: Callable[[], Policy]
+    fleet: Fleet
+    state: FleetState
+    base_images: BaseImages
+    onboarding: Onboarding
+    stepping: Stepping
+    waking: Waking
+    meter: Meter
+    clock: Clock
+    patience: timedelta
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def walk(self, subscription: str, by: str) -> None:
+        """Walk until nothing is due, or hand over.
+
+        Args:
+            by: The invocation, which no other one shares.
+
+        Raises:
+            GroundswellError: Storage or Resource Manager cannot be asked; the walk is wanted as before.
+        """
+        row = await self.state.change_walk(subscription, lambda there: walk.taken(there, by, self.clock()))
+        if row is None:
+            await self._stand_behind(subscription)
+            return
+        try:
+            await self._go(await self._begin(subscription, by, row))
+        except LeaseLost as error:
+            log.warning("walk lost", subscription=subscription, reason=error)
+        except GroundswellError as error:
+            await self._give_up(subscription, by, error)
+        except BaseException:
+            # Whoever comes next need not wait for the lease.
+            await self._give_up(subscription, by, None)
+            raise
+
+    async def _stand_behind(self, subscription: str) -> None:
+        """See to it that somebody comes should the walker die."""
+        there = (await self.state.walk(subscription)).value
+        if not there.until or (there.wake and there.wake >= there.until):
+            return
+        message = await self.waking.at(subscription, there, there.until)
+
+        def behind(now: Walk) -> Walk | None:
+            return replace(now, wake=there.until, message=message) if now.by == there.by else None
+
+        await self.state.change_walk(subscription, behind)
+
+    async def _give_up(self, subscription: str, by: str, error: GroundswellError | None) -> None:
+        """Give a walk back that could not be walked; it is wanted as before, later if it is known why."""
+        there = (await self.state.walk(subscription)).value
+        wake, message = there.wake, there.message
+        if error is not None:
+            asked = error.retry_after if isinstance(error, TemporaryError) else None
+            wait = asked or min(_FIRST_AGAIN * 2 ** min(there.failures, 6), _LONGEST_AGAIN)
+            log.warning("subscription not walked", subscription=subscription, reason=error, again=round(wait))
+            wake = self.clock() + timedelta(seconds=wait)
+            message = await self.waking.at(subscription, there, wake)
+
+        def mine(now: Walk) -> Walk | None:
+            return replace(walk.given_back(now, failed=True), wake=wake, message=message) if now.by == by else None
+
+        await self.state.change_walk(subscription, mine)
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+
+    async def _begin(self, subscription: str, by: str, row: Row[Walk]) -> _Way:
+        there, bases, listing = await asyncio.gather(
+            self.state.subscription(subscription), self.state.bases(), self.fleet.listing((subscription,), max_age=0)
+        )
+        if subscription in listing.unread:
+            raise listing.unread[subscription]
+        way = _Way(subscription, by, row, self.clock() + _WALK_FOR, bases)
+        way.places = await self._places(there, bases, listing.registries)
+        return way
+
+    async def _places(self, there: Subscription, bases: Bases, registries: Sequence[Registry]) -> dict[str, _Place]:
+        """Return the targets of a subscription: those that are wanted, and those that are known."""
+        policy = self.policy()
+        base, images = await self.fleet.base(policy), wanted_by(policy, bases)
+        places = dict[str, _Place]()
+        for task in policy.tasks:
+            for team in registries:
+                row = there.target(task.name, team.name, Known(team.id, task.name, team.created))
+                if row.value.created != team.created:
+                    # Made anew under its old name: another registry.
+                    row = replace(row, value=Known(team.id, task.name, team.created))
+                selection = select(policy, task, team.name, team.tags)
+                if selection is not Selection.SELECTED and row.key not in there.targets:
+                    continue
+                target = Target(policy, task, team, base)
+                wanted = Wanted(selection, images[task.name], "", refusal=task.problem or target.refusal,
+                                patience=self.patience)  # fmt: skip
+                places[row.key] = _Place(row, wanted, target)
+        for key, row in there.targets.items():
+            if key not in places:
+                places[key] = _Place(row, Wanted(Selection.NOT_SELECTED, (), "", gone=True), None)
+        await self._glance(places)
+        _estimate(places)
+        return places
+
+    async def _glance(self, places: Mapping[str, _Place]) -> None:
+        """Look at lists to tell which targets are armed."""
+        for place in places.values():
+            if place.target and place.wanted.selection is Selection.SELECTED and not place.wanted.refusal:
+                glance = await self.onboarding.glance(place.target, verified(place.row.value.armed))
+                place.wanted = replace(place.wanted, spec=glance.spec, armed=glance.armed)
+
+    # -- page by page --------------------------------------------------------------------------------------------------
+
+    async def _go(self, way: _Way) -> None:
+        while True:
+            if way.is_stale:
+                again = await self._begin(way.name, way.by, way.walk)
+                way.bases, way.places, way.is_stale = again.bases, again.places, False
+            now = self.clock()
+            steps = {key: place.step(now) for key, place in way.places.items()}
+            due = [key for key, step in steps.items() if step.due(now)]
+            page = self._page(way, due, steps, now) if due and now < way.until else []
+            if page:
+                await self._do(way, page, steps)
+                continue
+            later = [step.at for step in steps.values() if step.do is not Do.NOTHING and step.at and step.at > now]
+            wake = self._opens(way, due, steps, now) if due else min(later, default=None)
+            if wake and wake - now <= _WORTH_WAITING and wake < way.until:
+                await self.sleep((wake - now).total_seconds())
+                continue
+            if await self._leave(way, wake):
+                return
+
+    @staticmethod
+    def _opens(way: _Way, due: Sequence[str], steps: Mapping[str, Step], now: datetime) -> datetime:
+        """Return when the budget allows the next page."""
+        writing = [key for key in due if steps[key].do in _WRITING]
+        opens = [budget.opens(way.walk.value.writes, len(writing), now)] if writing else []
+        if len(writing) < len(due):
+            opens.append(budget.opens(way.walk.value.reads, len(due) - len(writing), now))
+        return max(min(opens), now + _SHORTEST_WAIT)
+
+    @staticmethod
+    def _page(way: _Way, due: Sequence[str], steps: Mapping[str, Step], now: datetime) -> list[str]:
+        """Return the targets of the next page: as many as the budget allows."""
+        writing = sum(steps[key].do in _WRITING for key in due)
+        opens = budget.opens(way.walk.value.writes, writing, now) <= now
+        writes = budget.left(way.walk.value.writes, now) if opens else 0
+        reads, page = budget.left(way.walk.value.reads, now), list[str]()
+        for key in due:
+            cost = _WRITING.get(steps[key].do, 0)
+            looks = 0 if steps[key].do is Do.RUN else _READS_TO_LOOK
+            # What costs more than the budget ever holds has its turn all the same.
+            fits = (cost <= writes or (not page and writes > 0)) and (looks <= reads or (not page and reads > 0))
+            if fits and len(page) < budget.PAGE:
+                writes, reads = writes - cost, reads - looks
+                page.append(key)
+        return page
+
+    async def _do(self, way: _Way, page: Sequence[str], steps: Mapping[str, Step]) -> None:
+        """Claim a page, work on all of it side by side, and record what became of it."""
+        seq = way.bases.seq.value.last
+        visits = {key: self._visit(way.places[key], seq, way.by) for key in page}
+        to_claim = [key for key in page if steps[key].do in (Do.RUN, Do.ARM)]
+        if to_claim and not await self._claim(way, to_claim, visits, steps):
+            return
+        after = await asyncio.gather(*(self._visited(way.places[key], visits[key], steps[key]) for key in page))
+        values = await self._looked(way, dict(zip(page, after, strict=True)))
+        await self._record(way, values)
+
+    @staticmethod
+    def _visit(place: _Place, seq: int, by: str) -> Visit:
+        assert place.target is not None  # noqa: S101 - nothing is due without one
+        return Visit(place.target, place.wanted, seq, by, place.usual)
+
+    async def _claim(
+        self, way: _Way, page: Sequence[str], visits: Mapping[str, Visit], steps: Mapping[str, Step]
+    ) -> bool:
+        rows = [
+            replace(
+                way.places[key].row, value=self.stepping.claimed(way.places[key].row.value, visits[key], steps[key])
+            )
+            for key in page
+        ]
+        written = await self.state.write(way.name, way.walk, rows)
+        if written is None:
+            await self._overtaken(way)
+            return False
+        self._take_over(way, *written)
+        return True
+
+    async def _visited(self, place: _Place, visit: Visit, step: Step) -> Known:
+        """Take a target's step, and the one that follows from arming it."""
+        after = place.row.value
+        if step.do is not Do.LOOK_AT_TAGS:
+            after = await self.stepping.take(after, visit, step)
+        if step.do is Do.ARM:
+            armed = replace(visit.wanted, armed=not after.armed.problem, spec=after.armed.spec or visit.wanted.spec)
+            place.wanted = armed
+            following = next_step(replace(after, claim=None), armed, self.clock())
+            if following.do is Do.RUN and following.due(self.clock()):
+                visit = replace(visit, wanted=armed)
+                return await self.stepping.take(self.stepping.claimed(after, visit, following), visit, following)
+            after = replace(after, claim=None)
+        return after
+
+    async def _looked(self, way: _Way, values: Mapping[str, Known]) -> Mapping[str, Known]:
+        """Look at the tags once for all targets of a page whose runs have ended."""
+        ended = {key for key, value in values.items() if value.run and value.run.succeeded and value.run.looked is None}
+        if not ended:
+            return values
+        began = self.clock()
+        try:
+            way.bases, moved = await self.base_images.look()
+        except GroundswellError as error:
+            log.warning("base registry not looked at", subscription=way.name, reason=error)
+            # What is on record must do: nobody is kept waiting for the base registry.
+            moved = ()
+        if moved:
+            images = wanted_by(self.policy(), way.bases)
+            for place in way.places.values():
+                if place.target:
+                    place.wanted = replace(place.wanted, bases=images[place.target.task.name])
+        return {
+            key: replace(value, run=replace(value.run, looked=began)) if key in ended and value.run else value
+            for key, value in values.items()
+        }
+
+    async def _record(self, way: _Way, values: Mapping[str, Known]) -> None:
+        """Record a page in one transaction with its walk; if that is refused, each row by itself."""
+        now = self.clock()
+        walked = replace(
+            way.walk.value,
+            writes=budget.after(way.walk.value.writes, self.meter.take(way.name, WRITES), now),
+            reads=budget.after(way.walk.value.reads, self.meter.take(way.name, READS), now),
+        )
+        rows = [replace(way.places[key].row, value=value) for key, value in values.items()]
+        way.walk = replace(way.walk, value=walked)
+        if written := await self.state.write(way.name, way.walk, rows):
+            self._take_over(way, *written)
+            return
+        await self._overtaken(way)
+        for row in rows:
+            if alone := await self.state.write(way.name, None, [row]):
+                self._take_over(way, None, alone[1])
+
+    def _take_over(self, way: _Way, row: Row[Walk] | None, rows: Sequence[Row[Known]]) -> None:
+        way.walk = row or way.walk
+        for each in rows:
+            way.places[each.key].row = each
+
+    async def _overtaken(self, way: _Way) -> None:
+        """Read again what somebody else has changed: most often there is a new reason to walk."""
+        mine = way.walk.value
+        way.is_stale = True
+
+        def still_mine(there: Walk) -> Walk | None:
+            if there.by != way.by:
+                return None
+            return replace(there, walked=there.wanted, writes=mine.writes, reads=mine.reads)
+
+        row = await self.state.change_walk(way.name, still_mine)
+        if row is None:
+            raise LeaseLost(f"Another invocation walks subscription {way.name}.")
+        way.walk = row
+
+    async def _leave(self, way: _Way, wake: datetime | None) -> bool:
+        """Give the walk back, and see to it that somebody comes when something is due; False: it is wanted again."""
+        there = way.walk.value
+        message = await self.waking.at(way.name, there, wake) if wake else None
+        left = replace(walk.given_back(there), wake=wake, message=message)
+        if await self.state.write(way.name, replace(way.walk, value=left), []) is None:
+            await self._overtaken(way)
+            return False
+        return True
+
+
+class LeaseLost(GroundswellError):
+    """Somebody else walks: this invocation has taken too long."""
+
+
+def _estimate(places: Mapping[str, _Place]) -> None:
+    """Tell how long runs of each task usually take."""
+    durations = dict[str, list[int]]()
+    for place in places.values():
+        durations.setdefault(place.row.value.task.lower(), []).extend(place.row.value.durations[-1:])
+    for place in places.values():
+        place.usual = known.usual(tuple(durations[place.row.value.task.lower()]))
