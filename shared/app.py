@@ -14,21 +14,28 @@ from shared import telemetry
 from shared.adapters.arm import Arm
 from shared.adapters.clients import Clients
 from shared.adapters.fleet import Fleet
+from shared.adapters.fleet_state import FleetState
 from shared.adapters.ledger import Ledger
 from shared.adapters.policy_file import PolicyFile
 from shared.adapters.queues import Queues
 from shared.adapters.registry_images import RegistryImages
+from shared.adapters.rows import Rows
 from shared.adapters.run_logs import RunLogs
 from shared.domain.moments import Clock
 from shared.domain.pacing import Pacer
 from shared.domain.policy import Policy
+from shared.flows.base_images import BaseImages
+from shared.flows.calls import Calls
 from shared.flows.fanout import FanOuts
 from shared.flows.followup import Followup
 from shared.flows.onboarding import Onboarding
 from shared.flows.rebuilds import Rebuilds
 from shared.flows.replay import Replay
 from shared.flows.starts import Starts
+from shared.flows.stepping import Stepping
 from shared.flows.views import Views
+from shared.flows.waking import Waking
+from shared.flows.walking import Walking
 from shared.flows.watch import Watch
 from shared.flows.work import Work
 from shared.settings import Settings
@@ -53,6 +60,9 @@ class App:
     onboarding: Onboarding
     fan_outs: FanOuts
     work: Work
+    calls: Calls
+    state: FleetState
+    waking: Waking
     starts: Starts
     views: Views
     replay: Replay
@@ -105,6 +115,15 @@ def build(
         onboarding=onboarding, fleet=fleet, arm=arm, run_logs=run_logs, ledger=ledger, queues=queues, clock=clock,
         settling=settings.settling, run_check_seconds=settings.run_check_seconds,
     )  # fmt: skip
+    state = FleetState(Rows(made, settings.ledger_table))
+    base_images = BaseImages(policy=policy, fleet=fleet, images=images, state=state, clock=clock)
+    waking = Waking(state=state, queues=queues, clock=clock)
+    first_look = timedelta(seconds=settings.run_check_seconds)
+    stepping = Stepping(onboarding=onboarding, arm=arm, run_logs=run_logs, clock=clock, first_look=first_look)
+    walking = Walking(
+        policy=policy, fleet=fleet, state=state, base_images=base_images, onboarding=onboarding, stepping=stepping,
+        waking=waking, meter=made.meter, clock=clock, patience=settings.settling,
+    )  # fmt: skip
     return App(
         settings=settings,
         policy=policy,
@@ -121,6 +140,12 @@ def build(
             policy=policy, fleet=fleet, rebuilds=rebuilds, fan_outs=fan_outs, ledger=ledger, clock=clock,
             registry_suffix=settings.registry_suffix,
         ),
+        calls=Calls(
+            base_images=base_images, walking=walking, waking=waking, queues=queues, clock=clock,
+            subscriptions=settings.subscriptions,
+        ),
+        state=state,
+        waking=waking,
         views=Views(
             policy=policy, onboarding=onboarding, fleet=fleet, arm=arm, run_logs=run_logs, ledger=ledger
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from shared import telemetry
 from shared.domain import images
@@ -16,7 +16,7 @@ WALKS = "walks"
 """The one queue: a subscription has at most two messages in it."""
 
 
-class Heard(Traced):
+class Heard(BaseModel):
     """A push that an event tells of.
 
     Attributes:
