@@ -234,7 +234,7 @@ class Stepping:
 
     def _next_look(self, ran: Ran, now: datetime) -> datetime:
         """Return when to look again: the longer a run takes, the less often."""
-        return now + max(self.first_look, min((now - ran.created) / 2, _LONGEST_LOOK))
+        return now + max(self.first_look, min((now - (ran.started or ran.created)) / 2, _LONGEST_LOOK))
 
     async def _why(self, now: Known, visit: Visit, run: Run) -> tuple[Failure, str]:
         """Tell how a run failed.

@@ -146,6 +146,9 @@ class Walking:
         )
         if subscription in listing.unread:
             raise listing.unread[subscription]
+        if not bases.tags:
+            # Nothing is known, or not any more.
+            bases, _ = await self.base_images.look()
         way = _Way(subscription, by, row, self.clock() + _WALK_FOR, bases)
         way.places = await self._places(there, bases, listing.registries)
         return way
