@@ -29,6 +29,7 @@ from shared.flows.calls import Calls
 from shared.flows.fanout import FanOuts
 from shared.flows.followup import Followup
 from shared.flows.onboarding import Onboarding
+from shared.flows.places import Places
 from shared.flows.rebuilds import Rebuilds
 from shared.flows.replay import Replay
 from shared.flows.starts import Starts
@@ -120,9 +121,10 @@ def build(
     waking = Waking(state=state, queues=queues, clock=clock)
     first_look = timedelta(seconds=settings.run_check_seconds)
     stepping = Stepping(onboarding=onboarding, arm=arm, run_logs=run_logs, clock=clock, first_look=first_look)
+    places = Places(policy=policy, fleet=fleet, onboarding=onboarding, patience=settings.settling)
     walking = Walking(
-        policy=policy, fleet=fleet, state=state, base_images=base_images, onboarding=onboarding, stepping=stepping,
-        waking=waking, meter=made.meter, clock=clock, patience=settings.settling,
+        fleet=fleet, state=state, base_images=base_images, places=places, stepping=stepping, waking=waking,
+        meter=made.meter, clock=clock,
     )  # fmt: skip
     return App(
         settings=settings,

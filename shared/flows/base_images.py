@@ -99,10 +99,3 @@ class BaseImages:
 def _believed(known: Mapping[str, Base], hint: Hint, number: int) -> Iterable[Base]:
     base = hinted(known.get(hint.image.name), hint, number)
     return (base,) if base else ()
-
-
-def wanted_by(policy: Policy, bases: Bases) -> Mapping[str, tuple[Base, ...]]:
-    """Return the base images that each task builds on, by the task's name."""
-    return {
-        task.name: tuple(base for base in bases.tags.values() if task.builds_on(base.image)) for task in policy.tasks
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.adapters.arm import Arm
@@ -17,7 +17,7 @@ from shared.domain.runs import Run
 from shared.domain.state import coverage, known
 from shared.domain.state.bases import Base
 from shared.domain.state.known import Armed, Claim, Failure, Known, Ran, Why
-from shared.domain.state.steps import Do, Step, Wanted
+from shared.domain.state.steps import Do, Step, Wanted, next_step
 from shared.domain.targets import Target, Verified
 from shared.flows.onboarding import Onboarding
 from shared.logs import Log
@@ -47,6 +47,7 @@ class Visit:
 
     Attributes:
         usual: How long its runs usually take, or None.
+        errors: What went wrong on the way, for whoever waits.
         seq: The number of the last change of a base image that was seen.
         by: The invocation.
     """
@@ -56,6 +57,7 @@ class Visit:
     seq: int
     by: str
     usual: timedelta | None = None
+    errors: list[GroundswellError] = field(default_factory=list)
 
 
 class _Remembered:
@@ -92,7 +94,7 @@ class Stepping:
         """Return what is known of a target once its run is claimed."""
         base = self._base(now, visit)
         claim = Claim(visit.by, self.clock(), self.clock() + CLAIM, step.why or Why.CHANGED, self._asked_by(now, step),
-                      visit.seq, base.image.digest if base else "")  # fmt: skip
+                      visit.seq, base.image.digest if base else "", now.asked.id if now.asked else "")  # fmt: skip
         return replace(now, claim=claim)
 
     @staticmethod
@@ -108,6 +110,21 @@ class Stepping:
         moved = coverage.uncovered(now.run, now.built, bases)
         return coverage.to_build_on(moved, bases, default.name if default else "")
 
+    async def visit(self, now: Known, visit: Visit, step: Step) -> Known:
+        """Take a target's step, and start the run that follows from arming it."""
+        if step.do is Do.LOOK_AT_TAGS:
+            return now
+        after = await self.take(now, visit, step)
+        if step.do is not Do.ARM:
+            return after
+        after = replace(after, claim=None)
+        armed = replace(visit.wanted, armed=not after.armed.problem, spec=after.armed.spec or visit.wanted.spec)
+        following = next_step(after, armed, self.clock())
+        if following.do is not Do.RUN or not following.due(self.clock()):
+            return after
+        visit = replace(visit, wanted=armed)
+        return await self.take(self.claimed(after, visit, following), visit, following)
+
     async def take(self, now: Known, visit: Visit, step: Step) -> Known:
         """Take a step; return what is known then. A step that fails is taken again later."""
         steps = {Do.LOOK_AT_RUN: self._look_at_run, Do.LOOK_FOR_RUNS: self._look_for_runs, Do.ARM: self._arm,
@@ -118,6 +135,7 @@ class Stepping:
             return self._later(now, visit, step, error)
 
     def _later(self, now: Known, visit: Visit, step: Step, error: GroundswellError) -> Known:
+        visit.errors.append(error)
         asked = error.retry_after if isinstance(error, TemporaryError) else _LONGEST_AGAIN
         again = self.clock() + timedelta(seconds=asked or _FIRST_AGAIN)
         log.warning("step failed", registry=visit.target.team.name, task=visit.target.task.name, step=step.do,
@@ -134,9 +152,10 @@ class Stepping:
         except (TemporaryError, PermanentError) as error:
             return self._not_armed(now, visit, error)
         seen = memory.value or Verified("", "")
-        return replace(now, armed=Armed(seen.fingerprint, seen.modified, closely=True))
+        return replace(now, armed=Armed(seen.fingerprint, seen.modified, seen=self.clock()))
 
     def _not_armed(self, now: Known, visit: Visit, error: GroundswellError) -> Known:
+        visit.errors.append(error)
         failures = now.armed.failures + 1
         if isinstance(error, TemporaryError):
             wait = error.retry_after or min(_FIRST_AGAIN * 2 ** min(failures - 1, 6), _LONGEST_AGAIN)
@@ -165,6 +184,7 @@ class Stepping:
             log.warning(
                 "unclear whether a run was started", registry=target.team.name, task=target.task.name, reason=error
             )
+            visit.errors.append(error)
             wait = max(_UNCLEAR, timedelta(seconds=error.retry_after or 0))
             return replace(now, claim=replace(claim, until=self.clock() + wait))
         except PermanentError as error:
@@ -175,18 +195,29 @@ class Stepping:
     def _started(self, now: Known, visit: Visit, run: Run, claim: Claim) -> Known:
         created = run.created or self.clock()
         ran = Ran(run.id, claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, created,
-                  started=run.started)  # fmt: skip
+                  claim.request, started=run.started)  # fmt: skip
         # What was written just before may not work yet: such a run fails within seconds.
-        soon = now.armed.closely or visit.usual is None
+        soon = now.armed.seen or visit.usual is None
         first = self.first_look if soon else max(self.first_look, visit.usual or self.first_look)
         return known.started(now, ran, self.clock() + first)
 
     def _refused(self, now: Known, visit: Visit, claim: Claim, error: PermanentError) -> Known:
         """Look closely at what lists said was right; if that was done just before, the run has failed."""
-        if not now.armed.closely:
+        if not now.armed.seen:
             return replace(now, claim=None, armed=replace(now.armed, problem=shown(error, 500), again=None))
+        visit.errors.append(error)
         moment = self.clock()
-        ran = Ran("", claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, moment, started=moment)
+        ran = Ran(
+            "",
+            claim.why,
+            claim.asked_by,
+            claim.seq,
+            claim.content,
+            visit.wanted.spec,
+            moment,
+            claim.request,
+            started=moment,
+        )
         after = known.started(now, ran, moment)
         end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason=shown(error, 500))
         return known.ended(after, end, after.built)

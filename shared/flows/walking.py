@@ -8,22 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.adapters.fleet import Fleet
-from shared.adapters.fleet_state import Bases, FleetState, Subscription
+from shared.adapters.fleet_state import Bases, FleetState
 from shared.adapters.meter import READS, WRITES, Meter
 from shared.adapters.rows import Row
 from shared.domain.errors import GroundswellError, TemporaryError
 from shared.domain.moments import Clock
-from shared.domain.policy import Policy, select
-from shared.domain.registries import Registry
-from shared.domain.selectors import Selection
-from shared.domain.state import budget, known, walk
+from shared.domain.state import budget, walk
 from shared.domain.state.known import Known
-from shared.domain.state.steps import Do, Step, Wanted, next_step
+from shared.domain.state.steps import Do, Step
 from shared.domain.state.walk import Walk
-from shared.domain.targets import Target
-from shared.flows.base_images import BaseImages, wanted_by
-from shared.flows.onboarding import Onboarding
-from shared.flows.stepping import Stepping, Visit, verified
+from shared.flows.base_images import BaseImages
+from shared.flows.places import Place, Places
+from shared.flows.stepping import Stepping, Visit
 from shared.flows.waking import Waking
 from shared.logs import Log
 
@@ -45,19 +41,6 @@ _READS_TO_LOOK = 2
 
 
 @dataclass
-class _Place:
-    """A target on the way: its row, and what it should be. `target` is None if it is nothing to work on."""
-
-    row: Row[Known]
-    wanted: Wanted
-    target: Target | None
-    usual: timedelta | None = None
-
-    def step(self, now: datetime) -> Step:
-        return next_step(self.row.value, self.wanted, now)
-
-
-@dataclass
 class _Way:
     """A walk under way."""
 
@@ -66,7 +49,7 @@ class _Way:
     walk: Row[Walk]
     until: datetime
     bases: Bases
-    places: dict[str, _Place] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
     is_stale: bool = False
 
 
@@ -74,16 +57,14 @@ class _Way:
 class Walking:
     """Walks subscriptions."""
 
-    policy: Callable[[], Policy]
     fleet: Fleet
     state: FleetState
     base_images: BaseImages
-    onboarding: Onboarding
+    places: Places
     stepping: Stepping
     waking: Waking
     meter: Meter
     clock: Clock
-    patience: timedelta
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def walk(self, subscription: str, by: str) -> None:
@@ -150,40 +131,8 @@ class Walking:
             # Nothing is known, or not any more.
             bases, _ = await self.base_images.look()
         way = _Way(subscription, by, row, self.clock() + _WALK_FOR, bases)
-        way.places = await self._places(there, bases, listing.registries)
+        way.places = await self.places.all(there, bases, listing.registries)
         return way
-
-    async def _places(self, there: Subscription, bases: Bases, registries: Sequence[Registry]) -> dict[str, _Place]:
-        """Return the targets of a subscription: those that are wanted, and those that are known."""
-        policy = self.policy()
-        base, images = await self.fleet.base(policy), wanted_by(policy, bases)
-        places = dict[str, _Place]()
-        for task in policy.tasks:
-            for team in registries:
-                row = there.target(task.name, team.name, Known(team.id, task.name, team.created))
-                if row.value.created != team.created:
-                    # Made anew under its old name: another registry.
-                    row = replace(row, value=Known(team.id, task.name, team.created))
-                selection = select(policy, task, team.name, team.tags)
-                if selection is not Selection.SELECTED and row.key not in there.targets:
-                    continue
-                target = Target(policy, task, team, base)
-                wanted = Wanted(selection, images[task.name], "", refusal=task.problem or target.refusal,
-                                patience=self.patience)  # fmt: skip
-                places[row.key] = _Place(row, wanted, target)
-        for key, row in there.targets.items():
-            if key not in places:
-                places[key] = _Place(row, Wanted(Selection.NOT_SELECTED, (), "", gone=True), None)
-        await self._glance(places)
-        _estimate(places)
-        return places
-
-    async def _glance(self, places: Mapping[str, _Place]) -> None:
-        """Look at lists to tell which targets are armed."""
-        for place in places.values():
-            if place.target and place.wanted.selection is Selection.SELECTED and not place.wanted.refusal:
-                glance = await self.onboarding.glance(place.target, verified(place.row.value.armed))
-                place.wanted = replace(place.wanted, spec=glance.spec, armed=glance.armed)
 
     # -- page by page --------------------------------------------------------------------------------------------------
 
@@ -236,18 +185,15 @@ class Walking:
     async def _do(self, way: _Way, page: Sequence[str], steps: Mapping[str, Step]) -> None:
         """Claim a page, work on all of it side by side, and record what became of it."""
         seq = way.bases.seq.value.last
-        visits = {key: self._visit(way.places[key], seq, way.by) for key in page}
+        visits = {key: way.places[key].visit(seq, way.by) for key in page}
         to_claim = [key for key in page if steps[key].do in (Do.RUN, Do.ARM)]
         if to_claim and not await self._claim(way, to_claim, visits, steps):
             return
-        after = await asyncio.gather(*(self._visited(way.places[key], visits[key], steps[key]) for key in page))
+        after = await asyncio.gather(
+            *(self.stepping.visit(way.places[key].row.value, visits[key], steps[key]) for key in page)
+        )
         values = await self._looked(way, dict(zip(page, after, strict=True)))
         await self._record(way, values)
-
-    @staticmethod
-    def _visit(place: _Place, seq: int, by: str) -> Visit:
-        assert place.target is not None  # noqa: S101 - nothing is due without one
-        return Visit(place.target, place.wanted, seq, by, place.usual)
 
     async def _claim(
         self, way: _Way, page: Sequence[str], visits: Mapping[str, Visit], steps: Mapping[str, Step]
@@ -265,21 +211,6 @@ class Walking:
         self._take_over(way, *written)
         return True
 
-    async def _visited(self, place: _Place, visit: Visit, step: Step) -> Known:
-        """Take a target's step, and the one that follows from arming it."""
-        after = place.row.value
-        if step.do is not Do.LOOK_AT_TAGS:
-            after = await self.stepping.take(after, visit, step)
-        if step.do is Do.ARM:
-            armed = replace(visit.wanted, armed=not after.armed.problem, spec=after.armed.spec or visit.wanted.spec)
-            place.wanted = armed
-            following = next_step(replace(after, claim=None), armed, self.clock())
-            if following.do is Do.RUN and following.due(self.clock()):
-                visit = replace(visit, wanted=armed)
-                return await self.stepping.take(self.stepping.claimed(after, visit, following), visit, following)
-            after = replace(after, claim=None)
-        return after
-
     async def _looked(self, way: _Way, values: Mapping[str, Known]) -> Mapping[str, Known]:
         """Look at the tags once for all targets of a page whose runs have ended."""
         ended = {key for key, value in values.items() if value.run and value.run.succeeded and value.run.looked is None}
@@ -293,10 +224,9 @@ class Walking:
             # What is on record must do: nobody is kept waiting for the base registry.
             moved = ()
         if moved:
-            images = wanted_by(self.policy(), way.bases)
+            images = self.places.wanted_by(way.bases)
             for place in way.places.values():
-                if place.target:
-                    place.wanted = replace(place.wanted, bases=images[place.target.task.name])
+                place.take_over(images)
         return {
             key: replace(value, run=replace(value.run, looked=began)) if key in ended and value.run else value
             for key, value in values.items()
@@ -353,12 +283,3 @@ class Walking:
 
 class LeaseLost(GroundswellError):
     """Somebody else walks: this invocation has taken too long."""
-
-
-def _estimate(places: Mapping[str, _Place]) -> None:
-    """Tell how long runs of each task usually take."""
-    durations = dict[str, list[int]]()
-    for place in places.values():
-        durations.setdefault(place.row.value.task.lower(), []).extend(place.row.value.durations[-1:])
-    for place in places.values():
-        place.usual = known.usual(tuple(durations[place.row.value.task.lower()]))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from shared.domain.state.stacks import NOTHING_KNOWN, Stack
 
 _REMEMBERED = 10
-"""Runs of a target whose durations are remembered."""
+"""Runs of a target that are remembered."""
 
 
 class Why(StrEnum):
@@ -41,6 +41,7 @@ class Ran:
         seq: Changes of base images up to here had been seen when it was asked for.
         content: Digest that it was asked for, or "".
         spec: Fingerprint of the task that it ran.
+        request: Id of the request that asked for it, or "".
         looked: When the tags of its base images were first looked at after its end.
         failure: How it failed, or None.
         reason: Why it failed, in a line, or "".
@@ -53,6 +54,7 @@ class Ran:
     content: str
     spec: str
     created: datetime
+    request: str = ""
     started: datetime | None = None
     ended: datetime | None = None
     looked: datetime | None = None
@@ -87,7 +89,7 @@ class Armed:
     Attributes:
         spec: Fingerprint of the task whose credential is known to be right, and …
         modified: … as of which change of it.
-        closely: Azure itself was asked since the last run was started, not only lists.
+        seen: When Azure itself was asked, and not only lists; None: not since the last run was started.
         problem: What could not be brought about, or "".
         failures: How often in a row.
         again: When that is tried again.
@@ -95,7 +97,7 @@ class Armed:
 
     spec: str = ""
     modified: str = ""
-    closely: bool = False
+    seen: datetime | None = None
     problem: str = ""
     failures: int = 0
     again: datetime | None = None
@@ -121,7 +123,7 @@ class Claim:
     Attributes:
         by: The invocation that holds it.
         since: When it was taken: a run that it started is not older.
-        seq, content, why, asked_by: As the run is to have them.
+        seq, content, why, asked_by, request: As the run is to have them.
     """
 
     by: str
@@ -131,6 +133,7 @@ class Claim:
     asked_by: str
     seq: int
     content: str = ""
+    request: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class Known:
         repeats: Runs in a row that ended well on older content, for the same changes.
         look: When the run, or the list of runs, is looked at next.
         looks: How often it was looked at.
-        durations: Seconds that the last runs took, newest last.
+        past: The runs before the last one, newest last.
     """
 
     registry: str
@@ -166,7 +169,18 @@ class Known:
     repeats: int = 0
     look: datetime | None = None
     looks: int = 0
-    durations: tuple[int, ...] = ()
+    past: tuple[Ran, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Ran, ...]:
+        """All runs on record, newest last."""
+        return (*self.past, self.run) if self.run else self.past
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long the last run took that ended well, or None."""
+        ended = next((run for run in reversed(self.runs) if run.succeeded), None)
+        return ended.ended - (ended.started or ended.created) if ended and ended.ended else None
 
 
 def started(known: Known, run: Ran, look: datetime) -> Known:
@@ -182,20 +196,19 @@ def started(known: Known, run: Ran, look: datetime) -> Known:
         adopted=True,
         claim=None,
         run=run,
-        armed=replace(known.armed, closely=False),
+        armed=replace(known.armed, seen=None),
         asked=None,
         failures=known.failures if same and run.why is Why.FAILED else 0,
         failing_since=known.failing_since if same and run.why is Why.FAILED else None,
         repeats=known.repeats + 1 if same and run.why is Why.OUTDATED else known.repeats if same else 0,
         look=look,
         looks=0,
+        past=known.runs[1 - _REMEMBERED :],
     )
 
 
 def ended(known: Known, run: Ran, built: Built) -> Known:
     """Record that the last run has ended."""
-    assert run.ended is not None  # noqa: S101 - the caller has looked; this tells the type checker
-    took = int((run.ended - (run.started or run.created)).total_seconds())
     return replace(
         known,
         run=run,
@@ -203,10 +216,4 @@ def ended(known: Known, run: Ran, built: Built) -> Known:
         failures=0 if run.succeeded else known.failures + 1,
         failing_since=None if run.succeeded else known.failing_since or run.ended,
         look=None,
-        durations=(*known.durations, took)[-_REMEMBERED:] if run.succeeded else known.durations,
     )
-
-
-def usual(durations: tuple[int, ...]) -> timedelta | None:
-    """Return how long runs usually take, or None if none is known."""
-    return timedelta(seconds=sorted(durations)[len(durations) // 2]) if durations else None

@@ -15,6 +15,9 @@ from shared.domain.state.known import Failure, Known, Ran, Why
 _TOGETHER = timedelta(seconds=10)
 """How long tags that stood on one content may take to move together."""
 
+_LISTS_LAG = timedelta(minutes=10)
+"""How long lists may show what was there before."""
+
 _REPEATS = 2
 _UNKNOWN_AGAIN = (timedelta(minutes=10), timedelta(hours=1))
 _PASSING_FIRST, _PASSING_LONGEST = timedelta(seconds=15), timedelta(minutes=5)
@@ -149,7 +152,9 @@ def _no_base_image(known: Known, wanted: Wanted, now: datetime) -> Step | None:
 
 def _not_armed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     armed = known.armed
-    if wanted.armed and not armed.problem:
+    # Lists lag behind what was just seen or written.
+    is_fresh = armed.seen is not None and now - armed.seen < _LISTS_LAG
+    if (wanted.armed or is_fresh) and not armed.problem:
         return None
     return Step(State.NOT_ARMED, Do.ARM, armed.problem or "Identity, grant, task or credential are missing.",
                 armed.again)  # fmt: skip

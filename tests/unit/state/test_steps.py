@@ -116,6 +116,12 @@ def test_grant_or_credential_is_mended_before_any_run() -> None:
     assert step(known(ran()), wanted(changed)).do is Do.RUN
 
 
+def test_lists_that_lag_behind_what_was_just_seen_arm_nothing_twice() -> None:
+    armed = known(ran(), armed=Armed(seen=NOON))
+    assert step(armed, wanted(base(), armed=False), now=599).state is State.CURRENT
+    assert step(armed, wanted(base(), armed=False), now=600).do is Do.ARM
+
+
 def test_what_could_not_be_armed_waits_for_its_own_delay_and_says_why() -> None:
     refused = Armed(problem="Azure does not permit …/tasks/write.", failures=2, again=at(300))
     found = step(known(ran(), armed=refused), wanted(base(), armed=False))
