@@ -43,6 +43,11 @@ class Place:
         assert self.target is not None  # noqa: S101 - nothing is due without one
         return Visit(self.target, self.wanted, seq, by, self.usual)
 
+    def armed(self, value: Known) -> None:
+        """Note what was just seen of it, behind which lists lag."""
+        if value.armed.seen and value.armed.seen != self.row.value.armed.seen:
+            self.wanted = replace(self.wanted, armed=not value.armed.problem, spec=value.armed.spec)
+
     def take_over(self, images: Mapping[str, tuple[Base, ...]]) -> None:
         """Take over what base images are now."""
         if self.target:

@@ -197,13 +197,13 @@ class Stepping:
         ran = Ran(run.id, claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, created,
                   claim.request, started=run.started)  # fmt: skip
         # What was written just before may not work yet: such a run fails within seconds.
-        soon = now.armed.seen or visit.usual is None
+        soon = now.was_just_seen or visit.usual is None
         first = self.first_look if soon else max(self.first_look, visit.usual or self.first_look)
         return known.started(now, ran, self.clock() + first)
 
     def _refused(self, now: Known, visit: Visit, claim: Claim, error: PermanentError) -> Known:
         """Look closely at what lists said was right; if that was done just before, the run has failed."""
-        if not now.armed.seen:
+        if not now.was_just_seen:
             return replace(now, claim=None, armed=replace(now.armed, problem=shown(error, 500), again=None))
         visit.errors.append(error)
         moment = self.clock()

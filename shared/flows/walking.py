@@ -192,6 +192,8 @@ class Walking:
         after = await asyncio.gather(
             *(self.stepping.visit(way.places[key].row.value, visits[key], steps[key]) for key in page)
         )
+        for key, value in zip(page, after, strict=True):
+            way.places[key].armed(value)
         values = await self._looked(way, dict(zip(page, after, strict=True)))
         await self._record(way, values)
 

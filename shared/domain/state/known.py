@@ -89,7 +89,7 @@ class Armed:
     Attributes:
         spec: Fingerprint of the task whose credential is known to be right, and …
         modified: … as of which change of it.
-        seen: When Azure itself was asked, and not only lists; None: not since the last run was started.
+        seen: When Azure itself was last asked, and not only lists.
         problem: What could not be brought about, or "".
         failures: How often in a row.
         again: When that is tried again.
@@ -177,6 +177,11 @@ class Known:
         return (*self.past, self.run) if self.run else self.past
 
     @property
+    def was_just_seen(self) -> bool:
+        """Whether Azure itself was asked since the last run was started."""
+        return self.armed.seen is not None and (self.run is None or self.armed.seen > self.run.created)
+
+    @property
     def took(self) -> timedelta | None:
         """How long the last run took that ended well, or None."""
         ended = next((run for run in reversed(self.runs) if run.succeeded), None)
@@ -196,7 +201,6 @@ def started(known: Known, run: Ran, look: datetime) -> Known:
         adopted=True,
         claim=None,
         run=run,
-        armed=replace(known.armed, seen=None),
         asked=None,
         failures=known.failures if same and run.why is Why.FAILED else 0,
         failing_since=known.failing_since if same and run.why is Why.FAILED else None,

@@ -228,7 +228,7 @@ def _failed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     if run is None or run.failure is None:
         return None
     text = f"Run {run.id} failed: {run.reason}"
-    if run.spec != wanted.spec and run.failure is not Failure.CANCELED:
+    if wanted.spec not in ("", run.spec) and run.failure is not Failure.CANCELED:
         return Step(State.BEHIND, Do.RUN, f"{text} Its task was changed since.", why=Why.FAILED)
     again = _again(run, known, wanted)
     if run.failure is Failure.CANCELED:
