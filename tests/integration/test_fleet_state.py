@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from uuid import uuid4
@@ -37,7 +38,7 @@ class Storage:
             "GROUNDSWELL_SUBSCRIPTIONS": SUBSCRIPTION,
             "GROUNDSWELL_POLICY": "policy/rebuilds.yaml",
         }
-        self.clients = Clients(settings.load(values), Pacer())
+        self.clients = Clients(settings.load(values), Pacer(time.monotonic))
         self.state = self.anew()
 
     def anew(self) -> FleetState:
