@@ -24,10 +24,12 @@ from shared.adapters.run_logs import RunLogs
 from shared.domain.moments import Clock
 from shared.domain.pacing import Pacer
 from shared.domain.policy import Policy
+from shared.flows.asking import Asking
 from shared.flows.base_images import BaseImages
 from shared.flows.calls import Calls
 from shared.flows.fanout import FanOuts
 from shared.flows.followup import Followup
+from shared.flows.hearing import Hearing
 from shared.flows.onboarding import Onboarding
 from shared.flows.places import Places
 from shared.flows.rebuilds import Rebuilds
@@ -35,6 +37,7 @@ from shared.flows.replay import Replay
 from shared.flows.starts import Starts
 from shared.flows.stepping import Stepping
 from shared.flows.views import Views
+from shared.flows.visiting import Visiting
 from shared.flows.waking import Waking
 from shared.flows.walking import Walking
 from shared.flows.watch import Watch
@@ -61,7 +64,9 @@ class App:
     onboarding: Onboarding
     fan_outs: FanOuts
     work: Work
+    hearing: Hearing
     calls: Calls
+    asking: Asking
     state: FleetState
     waking: Waking
     starts: Starts
@@ -126,6 +131,9 @@ def build(
         fleet=fleet, state=state, base_images=base_images, places=places, stepping=stepping, waking=waking,
         meter=made.meter, clock=clock,
     )  # fmt: skip
+    visiting = Visiting(
+        state=state, base_images=base_images, places=places, stepping=stepping, waking=waking, clock=clock
+    )
     return App(
         settings=settings,
         policy=policy,
@@ -142,9 +150,15 @@ def build(
             policy=policy, fleet=fleet, rebuilds=rebuilds, fan_outs=fan_outs, ledger=ledger, clock=clock,
             registry_suffix=settings.registry_suffix,
         ),
+        hearing=Hearing(policy=policy, clock=clock, subscriptions=settings.subscriptions),
         calls=Calls(
-            base_images=base_images, walking=walking, waking=waking, queues=queues, clock=clock,
+            policy=policy, arm=arm, fleet=fleet, state=state, base_images=base_images, places=places,
+            visiting=visiting, walking=walking, waking=waking, queues=queues, clock=clock,
             subscriptions=settings.subscriptions,
+        ),
+        asking=Asking(
+            policy=policy, fleet=fleet, images=images, visiting=visiting, subscriptions=settings.subscriptions,
+            registry_suffix=settings.registry_suffix,
         ),
         state=state,
         waking=waking,

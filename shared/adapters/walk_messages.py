@@ -1,4 +1,4 @@
-"""What travels in the queue `walks`: a call to walk a subscription, or a push to look into."""
+"""What travels in the queue `walks`: a call to walk a subscription, or a reason to."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from shared import telemetry
 from shared.domain import images
 from shared.domain.echo import shown
 from shared.domain.errors import InvalidInput
+from shared.domain.registries import REGISTRY_ID
 from shared.telemetry import Traced
 
 WALKS = "walks"
 """The one queue: a subscription has at most two messages in it."""
 
 
-class Heard(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+class Heard(_Part):
     """A push that an event tells of.
 
     Attributes:
@@ -25,8 +30,6 @@ class Heard(BaseModel):
         looks: How often the base registry was looked at for it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
-
     image: str = Field(max_length=500)
     event_id: str = Field(alias="eventId", max_length=200)
     pushed_at: AwareDatetime = Field(alias="pushedAt")
@@ -34,18 +37,51 @@ class Heard(BaseModel):
     looks: int = Field(default=0, ge=0, le=100)
 
 
-class Call(Traced):
-    """A message: walk a subscription, or look into a push and walk all.
+class Changed(_Part):
+    """A team registry that an event tells of.
 
     Attributes:
-        subscription: Its id; "" for a push.
+        registry: Its ARM id.
+        looks: How often it was looked for and not found.
+    """
+
+    registry: str = Field(pattern=REGISTRY_ID)
+    event_id: str = Field(alias="eventId", max_length=200)
+    looks: int = Field(default=0, ge=0, le=100)
+
+
+class Ask(_Part):
+    """A run of every target, or of those that build on an image, that somebody asked for.
+
+    Attributes:
+        by: Who asked.
+        image: `repository:tag`, or "" for all.
+    """
+
+    id: str = Field(min_length=1, max_length=200)
+    by: str = Field(max_length=100)
+    image: str = Field(default="", max_length=500)
+
+
+class Call(Traced):
+    """A message: exactly one of these is given.
+
+    Attributes:
+        subscription: To be walked.
+        heard: A push to look into.
+        changed: A registry to look at.
+        ask: Runs that somebody asked for.
+        failures: How often it was put back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
     version: Literal[1] = 1
-    subscription: str = Field(default="", max_length=36)
+    subscription: str | None = Field(default=None, min_length=36, max_length=36)
     heard: Heard | None = None
+    changed: Changed | None = None
+    ask: Ask | None = None
+    failures: int = Field(default=0, ge=0)
 
     def encode(self) -> bytes:
         """Return the JSON object. A message that belongs to no trace joins the current one."""
@@ -65,8 +101,9 @@ def decode(body: bytes) -> Call:
         first = error.errors()[0]
         field = shown(".".join(str(part) for part in first["loc"]))
         raise InvalidInput(f"not a call: {field or 'body'}: {first['msg']}", field) from error
-    if bool(call.subscription) == (call.heard is not None):
-        raise InvalidInput("not a call: give either a subscription or what was heard")
-    if call.heard:
-        images.parse(call.heard.image, field="heard.image")
+    if sum(part is not None for part in (call.subscription, call.heard, call.changed, call.ask)) != 1:
+        raise InvalidInput("not a call: give one of subscription, heard, changed and ask")
+    for image in (call.heard.image if call.heard else "", call.ask.image if call.ask else ""):
+        if image:
+            images.parse(image, field="image")
     return call

@@ -10,7 +10,7 @@ from shared.domain import conditions, desired, grants, network
 from shared.domain.conditions import Condition, Observed
 from shared.domain.desired import UserIdentity
 from shared.domain.grants import Grant
-from shared.domain.policy import Policy, SystemAssigned, TaskPolicy, Values
+from shared.domain.policy import Policy, Selection, SystemAssigned, TaskPolicy, Values, select
 from shared.domain.registries import Registry
 
 
@@ -22,6 +22,11 @@ class Target:
     task: TaskPolicy
     team: Registry
     base: Registry
+
+    @property
+    def selection(self) -> Selection:
+        """Whether the policy gives the registry the task."""
+        return select(self.policy, self.task, self.team.name, self.team.tags)
 
     @property
     def task_id(self) -> str:

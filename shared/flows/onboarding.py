@@ -87,6 +87,8 @@ class Onboarding:
         except GroundswellError as error:
             log.warning("ledger not read", registry=target.team.name, reason=error)
             return None
+        if known is None:
+            return None
         glance = await self.glance(target, known)
         return Applied(target.task_id, (), checked=False) if glance.armed else None
 

@@ -106,6 +106,8 @@ class Stepping:
     @staticmethod
     def _base(now: Known, visit: Visit) -> Base | None:
         bases = visit.wanted.bases
+        if now.asked and (named := next((base for base in bases if base.image.name == now.asked.image), None)):
+            return named
         default = visit.target.task.default_image
         moved = coverage.uncovered(now.run, now.built, bases)
         return coverage.to_build_on(moved, bases, default.name if default else "")

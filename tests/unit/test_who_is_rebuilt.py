@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shared.domain.choosing import find_task
 from shared.domain.errors import NotFound, NotSelected
 from shared.flows.fanout import affected
-from shared.flows.starts import find_task
 from tests.builders import NODE, base_registry, policy, registry, task_document
 
 WEB = task_document(name="webtask", registries={"tags": {"team": "web"}})

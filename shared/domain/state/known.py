@@ -108,12 +108,12 @@ class Asked:
     """A run that a person asked for.
 
     Attributes:
-        content: The base image's digest that is wanted, or "".
+        image: `repository:tag` of the base image to build on, or "".
     """
 
     id: str
     by: str
-    content: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)
