@@ -144,13 +144,8 @@ def _left_alone(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     return None
 
 
-def _no_base_image(known: Known, wanted: Wanted, now: datetime) -> Step | None:
-    if wanted.bases:
-        return None
-    return Step(State.WAITING, Do.NOTHING, "No base image that it builds on was ever pushed; the first push starts it.")
-
-
 def _not_armed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
+    """What is armed before the first push has grants that work when it comes."""
     armed = known.armed
     # Lists lag behind what was just seen or written.
     is_fresh = armed.seen is not None and now - armed.seen < _LISTS_LAG
@@ -158,6 +153,12 @@ def _not_armed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
         return None
     return Step(State.NOT_ARMED, Do.ARM, armed.problem or "Identity, grant, task or credential are missing.",
                 armed.again)  # fmt: skip
+
+
+def _no_base_image(known: Known, wanted: Wanted, now: datetime) -> Step | None:
+    if wanted.bases:
+        return None
+    return Step(State.WAITING, Do.NOTHING, "No base image that it builds on was ever pushed; the first push starts it.")
 
 
 def _asked(known: Known, wanted: Wanted, now: datetime) -> Step | None:
@@ -259,6 +260,6 @@ def _up_to_date(known: Known, wanted: Wanted, now: datetime) -> Step:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _claimed, _under_way, _ended, _left_alone, _no_base_image, _not_armed, _asked, _never_ran, _changed,
+    _claimed, _under_way, _ended, _left_alone, _not_armed, _no_base_image, _asked, _never_ran, _changed,
     _on_older_content, _failed, _up_to_date,
 )  # fmt: skip

@@ -104,8 +104,9 @@ def test_run_in_a_registry_that_is_gone_is_not_looked_at_for_ever() -> None:
 # -- nothing to build on, not armed ------------------------------------------------------------------------------------
 
 
-def test_target_waits_for_the_first_push_of_its_base_image() -> None:
-    found = step(known(), wanted(armed=False))
+def test_target_is_armed_and_waits_for_the_first_push_of_its_base_image() -> None:
+    assert step(known(), wanted(armed=False)).do is Do.ARM
+    found = step(known(), wanted())
     assert (found.state, found.do, found.at) == (State.WAITING, Do.NOTHING, None)
     assert "was ever pushed" in found.reason
 
