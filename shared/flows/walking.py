@@ -26,10 +26,10 @@ from shared.logs import Log
 log = Log("walking")
 
 _WALK_FOR = timedelta(minutes=4)
-"""How long an invocation walks before it hands over: its lease must not run out."""
+"""How long an invocation walks before it hands over: the host ends it after ten."""
 
-_WORTH_WAITING = timedelta(seconds=20)
-"""How long a walker waits for what is due next; longer waits are a message's."""
+_WORTH_WAITING = timedelta(seconds=15)
+"""How long a walker waits for what is due next; longer waits are a message's. It is well within the lease."""
 
 _SHORTEST_WAIT = timedelta(seconds=0.2)
 _FIRST_AGAIN, _LONGEST_AGAIN = 15.0, 600.0
@@ -206,7 +206,8 @@ class Walking:
             )
             for key in page
         ]
-        written = await self.state.write(way.name, way.walk, rows)
+        renewed = replace(way.walk, value=walk.renewed(way.walk.value, self.clock()))
+        written = await self.state.write(way.name, renewed, rows)
         if written is None:
             await self._overtaken(way)
             return False
@@ -238,7 +239,7 @@ class Walking:
         """Record a page in one transaction with its walk; if that is refused, each row by itself."""
         now = self.clock()
         walked = replace(
-            way.walk.value,
+            walk.renewed(way.walk.value, now),
             writes=budget.after(way.walk.value.writes, self.meter.take(way.name, WRITES), now),
             reads=budget.after(way.walk.value.reads, self.meter.take(way.name, READS), now),
         )
@@ -247,10 +248,10 @@ class Walking:
         if written := await self.state.write(way.name, way.walk, rows):
             self._take_over(way, *written)
             return
-        await self._overtaken(way)
         for row in rows:
             if alone := await self.state.write(way.name, None, [row]):
                 self._take_over(way, None, alone[1])
+        await self._overtaken(way)
 
     def _take_over(self, way: _Way, row: Row[Walk] | None, rows: Sequence[Row[Known]]) -> None:
         way.walk = row or way.walk
@@ -265,6 +266,7 @@ class Walking:
         def still_mine(there: Walk) -> Walk | None:
             if there.by != way.by:
                 return None
+            there = walk.renewed(there, self.clock())
             return replace(there, walked=there.wanted, writes=mine.writes, reads=mine.reads)
 
         row = await self.state.change_walk(way.name, still_mine)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from shared.domain.state.budget import UNKNOWN, Budget
 
-LEASE = timedelta(minutes=5)
-"""How long nobody else walks, should the walker die."""
+LEASE = timedelta(minutes=1)
+"""How long nobody else walks, should the walker die. Whoever walks renews it with each page."""
 
 _CALL = timedelta(minutes=2)
 """How long a message may be under way before another one is sent."""
@@ -62,6 +62,11 @@ def taken(walk: Walk, by: str, now: datetime) -> Walk | None:
     if is_walked(walk, now) and walk.by != by:
         return None
     return replace(walk, by=by, until=now + LEASE, called=None, walked=walk.wanted)
+
+
+def renewed(walk: Walk, now: datetime) -> Walk:
+    """Return the walk while its walker goes on."""
+    return replace(walk, until=now + LEASE)
 
 
 def given_back(walk: Walk, *, failed: bool = False) -> Walk:
