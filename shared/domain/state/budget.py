@@ -85,6 +85,8 @@ def left(budget: Budget, now: datetime) -> int:
 
 def opens(budget: Budget, requests: int, now: datetime) -> datetime:
     """Return when a page may begin that would like to make this many requests."""
+    if _is_old(budget, now):
+        return max(now, budget.closed or now)
     aim = max(1, math.floor(min(requests, _WORTHWHILE, _INFLOW * _refill(budget))))
     missing = aim - left(replace(budget, closed=None), now)
     ready = now + timedelta(seconds=max(0.0, missing / _refill(budget)))

@@ -85,6 +85,11 @@ def test_what_was_known_is_distrusted_after_a_minute() -> None:
     assert left(remembered, NOON + timedelta(seconds=61)) == 10
 
 
+def test_page_need_not_wait_for_a_pace_that_is_not_known_any_more() -> None:
+    remembered = Budget(90, NOON, 50.0, 200)
+    assert opens(remembered, 100, NOON + timedelta(seconds=61)) == NOON + timedelta(seconds=61)
+
+
 def test_budget_that_another_tenant_left_costs_no_burst_of_refusals() -> None:
     arm = Arm(200, 10)
     arm.tokens = 20
