@@ -6,6 +6,7 @@ log lines that they write, for a fleet of N registries (default: 20). docs/costs
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -83,8 +84,9 @@ async def measure(count: int) -> list[tuple[Phase, int]]:
 
 def main() -> int:
     """Measure and print."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    for phase, share in asyncio.run(measure(count)):
+    parser = argparse.ArgumentParser(prog="python -m dev.bench.costs", description="Measure what a rebuild costs.")
+    parser.add_argument("count", metavar="N", nargs="?", type=int, default=20, help="registries (default: 20)")
+    for phase, share in asyncio.run(measure(parser.parse_args().count)):
         print(phase.show(share))
     return 0
 

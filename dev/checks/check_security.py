@@ -8,6 +8,7 @@ No policy is fetched: both bring theirs along.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -107,7 +108,12 @@ def doctor(programs: Path, root: Path = ROOT) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    programs = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.checks.check_security",
+        description="Check infra/ and the app by policies that others wrote.",
+    )
+    parser.add_argument("folder", type=Path, help="where the programs checkov and azure-functions-doctor lie")
+    programs = parser.parse_args().folder
     found = [*policies(programs), *doctor(programs)]
     print("\n".join(found) or "security: infra/ and the app keep the policies of checkov and azure-functions-doctor")
     sys.exit(bool(found))

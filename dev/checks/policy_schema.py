@@ -8,6 +8,7 @@ empty, names that are written twice) only the app refuses.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -33,4 +34,7 @@ def text() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m dev.checks.policy_schema", description="Write policy/rebuilds.schema.json anew."
+    ).parse_args()
     TARGET.write_text(text(), encoding="utf-8")

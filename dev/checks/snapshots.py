@@ -10,6 +10,7 @@ the compiler. https://learn.microsoft.com/azure/azure-resource-manager/bicep/bic
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -94,7 +95,11 @@ def _run(command: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    task = {"renew": renew, "validate": validate}[sys.argv[1]]
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.checks.snapshots", description="What Resource Manager would be asked to make, as data."
+    )
+    parser.add_argument("task", choices=("renew", "validate"), help="make the snapshots anew, or compare them")
+    task = {"renew": renew, "validate": validate}[parser.parse_args().task]
     if not shutil.which("bicep"):
         print("  – infra was not compiled: bicep is not on the PATH (az bicep install, and ~/.azure/bin on the PATH)")
         sys.exit(task is renew)
