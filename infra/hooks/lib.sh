@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What the hooks share. It is read by them, not run; each says where infra/ lies.
+# What the hooks and infra/smoke share. It is read by them, not run; each says where infra/ lies.
 : "${infra:?}"
 
 # Git Bash makes paths of Windows out of arguments such as /subscriptions/…: https://github.com/Azure/azure-cli/issues/16317
@@ -19,8 +19,8 @@ fail() { # what is wrong, what to do …
 }
 
 az() { # the program, without the carriage returns that it writes on Windows
-    az_said=$(command az "$@")
-    az_status=$?
+    az_status=0
+    az_said=$(command az "$@") || az_status=$?
     [ -z "$az_said" ] || printf '%s\n' "$az_said" | tr -d '\r'
     return $az_status
 }
