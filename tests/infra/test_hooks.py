@@ -1,4 +1,4 @@
-"""The hooks that follow a deployment or precede its end, run as azd runs them."""
+"""The hooks that follow a provision or a deployment, or precede the end, run as azd runs them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ from tests.infra.scripted_az import (
 # -- postdeploy --------------------------------------------------------------------------------------------------------
 
 
+def with_a_topic_of_theirs(identity: str) -> dict[str, str]:
+    """Answers of an Azure in which the functions are there and the team has a system topic already."""
+    return {
+        "functionapp function list": FUNCTIONS,
+        f"resource list --subscription {TEAM}": TOPIC,
+        "resource list": "",
+        "--query properties.source": f"/subscriptions/{TEAM}",
+        "--query identity.type": identity,
+    }
+
+
 def test_events_are_deployed_once_the_functions_are_listed(azure: Azure) -> None:
     azure.answers |= {"functionapp function list": FUNCTIONS, "resource list": "", "deployment sub": ""}
     outcome = azure.run("postdeploy.sh", DEPLOYED)
@@ -45,11 +56,8 @@ def test_nothing_is_subscribed_while_a_function_is_missing(azure: Azure) -> None
 
 def test_a_system_topic_that_exists_is_used_whatever_the_case_of_its_source(azure: Azure) -> None:
     azure.answers |= {
-        "functionapp function list": FUNCTIONS,
-        f"resource list --subscription {TEAM}": TOPIC,
-        "resource list": "",
+        **with_a_topic_of_theirs("SystemAssigned"),
         "--query properties.source": f"/SUBSCRIPTIONS/{TEAM}",
-        "--query identity.type": "SystemAssigned",
         "deployment sub": "",
     }
     outcome = azure.run("postdeploy.sh", DEPLOYED)
@@ -60,15 +68,7 @@ def test_a_system_topic_that_exists_is_used_whatever_the_case_of_its_source(azur
 
 
 def test_an_existing_topic_without_identity_gets_one_for_dead_letters(azure: Azure) -> None:
-    azure.answers |= {
-        "functionapp function list": FUNCTIONS,
-        f"resource list --subscription {TEAM}": TOPIC,
-        "resource list": "",
-        "--query properties.source": f"/subscriptions/{TEAM}",
-        "--query identity.type": "",
-        "--method patch": "",
-        "deployment sub": "",
-    }
+    azure.answers |= {**with_a_topic_of_theirs(""), "--method patch": "", "deployment sub": ""}
     assert azure.run("postdeploy.sh", DEPLOYED).returncode == 0
     (patched,) = azure.calls("--method patch")
     assert TOPIC in patched
@@ -76,13 +76,7 @@ def test_an_existing_topic_without_identity_gets_one_for_dead_letters(azure: Azu
 
 
 def test_an_existing_topic_with_only_user_assigned_identities_is_left_to_its_owner(azure: Azure) -> None:
-    azure.answers |= {
-        "functionapp function list": FUNCTIONS,
-        f"resource list --subscription {TEAM}": TOPIC,
-        "resource list": "",
-        "--query properties.source": f"/subscriptions/{TEAM}",
-        "--query identity.type": "UserAssigned",
-    }
+    azure.answers |= with_a_topic_of_theirs("UserAssigned")
     outcome = azure.run("postdeploy.sh", DEPLOYED)
     assert outcome.returncode == 1
     assert "theirs has only user-assigned identities" in outcome.stderr
