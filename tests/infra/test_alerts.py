@@ -1,4 +1,4 @@
-"""Alerts and workbook ask for what the app and its topics send."""
+"""Alerts and workbook ask for what the app and its topics send, and whoever may see the app may read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.predicted import EVENTS, ROOT, SUBSCRIPTIONS, functions, made, only
+from tests.infra.predicted import EVENTS, ROOT, SUBSCRIPTIONS, made, only
 
 
 @pytest.mark.parametrize("case", EVENTS)
@@ -63,12 +63,3 @@ def test_alerts_and_workbook_ask_for_metrics_that_the_app_sends() -> None:
 def test_who_may_read_telemetry_needs_no_right_on_the_workspace() -> None:
     features = only("main-default", "Microsoft.OperationalInsights/workspaces")["properties"]["features"]
     assert features["enableLogAccessUsingOnlyResourcePermissions"] is True
-
-
-@pytest.mark.parametrize(
-    ("case", "waiting"), [("main-default", []), ("main-private-networking", ["base_image_pushed"])]
-)
-def test_instance_waits_for_pushes_only_where_it_was_asked_for(case: str, waiting: list[str]) -> None:
-    scale = only(case, "Microsoft.Web/sites")["properties"]["functionAppConfig"]["scaleAndConcurrency"]
-    assert [one["name"] for one in scale["alwaysReady"]] == [f"function:{name}" for name in waiting]
-    assert set(waiting) <= functions().keys()

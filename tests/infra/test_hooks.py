@@ -111,6 +111,43 @@ def test_triggers_are_synchronized_while_functions_are_missing(azure: Azure) -> 
     assert re.search(r"after \d+ s not there: base_image_pushed team_registry_changed", outcome.stdout)
 
 
+def test_lines_that_end_as_on_windows_are_read(azure: Azure) -> None:
+    azure.line_end = "\r\n"
+    azure.answers |= READY | {
+        f"resource list --subscription {TEAM}": TOPIC,
+        "--query properties.source": f"/subscriptions/{TEAM}",
+        "--query identity.type": "SystemAssigned",
+    }
+    azure.answers = {"resource list --subscription": TOPIC, **azure.answers}
+    outcome = azure.run("postdeploy.sh", DEPLOYED)
+    assert outcome.returncode == 0, outcome.stderr
+    (deployment,) = azure.calls("deployment sub create")
+    assert f'existingTopics={{"/subscriptions/{TEAM}":"{TOPIC}"}}' in deployment
+
+
+def test_topics_are_looked_for_once_in_each_subscription_that_was_named(azure: Azure) -> None:
+    azure.answers |= READY
+    outcome = azure.run("postdeploy.sh", {**DEPLOYED, "DEPLOYED_TEAM_SUBSCRIPTION_IDS": f"{TEAM.upper()}, {TEAM},,"})
+    assert outcome.returncode == 0, outcome.stderr
+    asked = [call.split("--subscription ")[1].split()[0] for call in azure.calls("resource list")]
+    assert asked == [PLATFORM, TEAM]
+
+
+# -- postprovision -----------------------------------------------------------------------------------------------------
+
+
+def test_rights_are_deployed_with_the_answer_on_push_rights(azure: Azure) -> None:
+    azure.answers |= {"deployment sub create": ""}
+    assert azure.run("postprovision.sh", DEPLOYED).returncode == 0
+    (deployment,) = azure.calls("deployment sub create")
+    assert f"--subscription {PLATFORM}" in deployment
+    assert f"principalId={DEPLOYED['APP_PRINCIPAL_ID']}" in deployment
+    assert "grantPush=false" in deployment
+
+
+# -- postprovision and postdeploy --------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(("hook", "what"), [("postprovision.sh", "access"), ("postdeploy.sh", "events")])
 @pytest.mark.parametrize("environment", ["prod", "forty-characters-long-which-is-the-limit"])
 def test_deployment_elsewhere_has_a_name_that_azure_takes_and_that_differs_by_region(
@@ -138,45 +175,11 @@ def test_hook_takes_the_answers_where_no_azd_tells_the_outputs(azure: Azure, hoo
     assert f"baseRegistryId={BASE} teamSubscriptionIds={TEAM}" in deployment
 
 
-def test_lines_that_end_as_on_windows_are_read(azure: Azure) -> None:
-    azure.line_end = "\r\n"
-    azure.answers |= READY | {
-        f"resource list --subscription {TEAM}": TOPIC,
-        "--query properties.source": f"/subscriptions/{TEAM}",
-        "--query identity.type": "SystemAssigned",
-    }
-    azure.answers = {"resource list --subscription": TOPIC, **azure.answers}
-    outcome = azure.run("postdeploy.sh", DEPLOYED)
-    assert outcome.returncode == 0, outcome.stderr
-    (deployment,) = azure.calls("deployment sub create")
-    assert f'existingTopics={{"/subscriptions/{TEAM}":"{TOPIC}"}}' in deployment
-
-
-def test_topics_are_looked_for_once_in_each_subscription_that_was_named(azure: Azure) -> None:
-    azure.answers |= READY
-    outcome = azure.run("postdeploy.sh", {**DEPLOYED, "DEPLOYED_TEAM_SUBSCRIPTION_IDS": f"{TEAM.upper()}, {TEAM},,"})
-    assert outcome.returncode == 0, outcome.stderr
-    asked = [call.split("--subscription ")[1].split()[0] for call in azure.calls("resource list")]
-    assert asked == [PLATFORM, TEAM]
-
-
 @pytest.mark.parametrize("hook", ["postprovision.sh", "postdeploy.sh"])
 def test_a_hook_names_the_variables_that_it_misses(azure: Azure, hook: str) -> None:
     outcome = azure.run(hook, {**DEPLOYED, "DEPLOYED_BASE_REGISTRY_ID": "", "DEPLOYED_LOCATION": ""})
     assert outcome.returncode == 1
     assert re.search(r"not set:.* DEPLOYED_LOCATION DEPLOYED_BASE_REGISTRY_ID", outcome.stderr)
-
-
-# -- postprovision -----------------------------------------------------------------------------------------------------
-
-
-def test_rights_are_deployed_with_the_answer_on_push_rights(azure: Azure) -> None:
-    azure.answers |= {"deployment sub create": ""}
-    assert azure.run("postprovision.sh", DEPLOYED).returncode == 0
-    (deployment,) = azure.calls("deployment sub create")
-    assert f"--subscription {PLATFORM}" in deployment
-    assert f"principalId={DEPLOYED['APP_PRINCIPAL_ID']}" in deployment
-    assert "grantPush=false" in deployment
 
 
 # -- predown -----------------------------------------------------------------------------------------------------------

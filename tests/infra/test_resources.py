@@ -140,7 +140,16 @@ def test_deployment_touches_its_own_resource_group_alone_as_azd_down_deletes_wha
     assert [id_ for id_ in ids if id_ != group and not id_.startswith(f"{group}/")] == []
 
 
-# -- storage -----------------------------------------------------------------------------------------------------------
+# -- what the code needs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "waiting"), [("main-default", []), ("main-private-networking", ["base_image_pushed"])]
+)
+def test_instance_waits_for_pushes_only_where_it_was_asked_for(case: str, waiting: list[str]) -> None:
+    scale = only(case, "Microsoft.Web/sites")["properties"]["functionAppConfig"]["scaleAndConcurrency"]
+    assert [one["name"] for one in scale["alwaysReady"]] == [f"function:{name}" for name in waiting]
+    assert set(waiting) <= functions().keys()
 
 
 @pytest.mark.parametrize("case", MAIN)
