@@ -127,7 +127,7 @@ class FleetState:
         """Note one more reason to walk a subscription; tell whether a message is to be sent."""
         call = False
 
-        def decide(walk: Walk) -> Walk:
+        def decide(walk: Walk) -> Walk | None:
             nonlocal call
             raised, call = walks.raised(walk, now)
             return raised

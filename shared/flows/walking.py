@@ -31,6 +31,9 @@ _WALK_FOR = timedelta(minutes=4)
 _WORTH_WAITING = timedelta(seconds=15)
 """How long a walker waits for what is due next; longer waits are a message's. It is well within the lease."""
 
+_LIST_AGAIN = 5.0
+"""Seconds after which a walker that is given further reasons lists the registries anew."""
+
 _SHORTEST_WAIT = timedelta(seconds=0.2)
 _FIRST_AGAIN, _LONGEST_AGAIN = 15.0, 600.0
 
@@ -121,9 +124,16 @@ class Walking:
 
     # -- what there is -------------------------------------------------------------------------------------------------
 
-    async def _begin(self, subscription: str, by: str, row: Row[Walk]) -> _Way:
-        there, bases, listing = await asyncio.gather(
-            self.state.subscription(subscription), self.state.bases(), self.fleet.listing((subscription,), max_age=0)
+    async def _begin(self, subscription: str, by: str, row: Row[Walk], max_age: float = 0) -> _Way:
+        """Read what there is.
+
+        Args:
+            max_age: Seconds that the list of registries may be old.
+        """
+        listing, there, bases = await asyncio.gather(
+            self.fleet.listing((subscription,), max_age=max_age),
+            self.state.subscription(subscription),
+            self.state.bases(),
         )
         if subscription in listing.unread:
             raise listing.unread[subscription]
@@ -139,7 +149,7 @@ class Walking:
     async def _go(self, way: _Way) -> None:
         while True:
             if way.is_stale:
-                again = await self._begin(way.name, way.by, way.walk)
+                again = await self._begin(way.name, way.by, way.walk, _LIST_AGAIN)
                 way.bases, way.places, way.is_stale = again.bases, again.places, False
             now = self.clock()
             steps = {key: place.step(now) for key, place in way.places.items()}

@@ -22,7 +22,7 @@ class Walk:
     """A subscription's walk.
 
     Attributes:
-        wanted: How many reasons there were so far.
+        wanted: How many reasons there were so far; those that come before somebody looks count as one.
         walked: How many of them had been there when the targets were last read.
         by: The invocation that walks, or "".
         until: When its lease runs out.
@@ -49,12 +49,17 @@ def is_walked(walk: Walk, now: datetime) -> bool:
     return bool(walk.by) and walk.until is not None and now < walk.until
 
 
-def raised(walk: Walk, now: datetime) -> tuple[Walk, bool]:
-    """Return the walk with one more reason, and whether to send a message: not if somebody walks or is called."""
+def raised(walk: Walk, now: datetime) -> tuple[Walk | None, bool]:
+    """Return the walk with one more reason, and whether to send a message: not if somebody walks or is called.
+
+    None: there is a reason already that nobody has looked into yet; whoever does will see this one too.
+    """
     is_called = walk.called is not None and now - walk.called < _CALL
-    if is_walked(walk, now) or is_called:
-        return replace(walk, wanted=walk.wanted + 1), False
-    return replace(walk, wanted=walk.wanted + 1, called=now), True
+    if not is_walked(walk, now) and not is_called:
+        return replace(walk, wanted=walk.wanted + 1, called=now), True
+    if walk.wanted > walk.walked:
+        return None, False
+    return replace(walk, wanted=walk.wanted + 1), False
 
 
 def taken(walk: Walk, by: str, now: datetime) -> Walk | None:
