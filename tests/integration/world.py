@@ -28,6 +28,7 @@ from dev.testing.functions_host import eventually
 from shared import settings
 from shared.adapters.clients import Clients
 from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS
+from shared.adapters.walk_messages import WALKS
 from shared.app import App as Groundswell
 from shared.app import build, utc_now
 from shared.domain.moments import Clock
@@ -200,7 +201,7 @@ class World:
 
     async def clear_queues(self) -> None:
         """Empty the app's queues, which all tests share."""
-        queues = (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS)
+        queues = (FAN_OUTS, REBUILD_REQUESTS, RUN_CHECKS, WALKS)
         for queue in (*queues, *(f"{name}-poison" for name in queues)):
             with contextlib.suppress(ResourceNotFoundError):
                 await self.groundswell.clients.queues().get_queue_client(queue).clear_messages()
