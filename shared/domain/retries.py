@@ -51,6 +51,20 @@ def _is_given_up(history: History, now: datetime) -> bool:
     return requested is not None and history.attempts >= GIVE_UP_ATTEMPTS and now - requested > GIVE_UP_AFTER
 
 
+_HOURLY = 3600.0
+
+
+def come_back(attempts: int, error: GroundswellError, failing: timedelta, settling: timedelta) -> float:
+    """Return the seconds after which to try again what is never given up; once its patience is over, hourly.
+
+    Args:
+        failing: For how long it has failed.
+        settling: How long what was just set up may take to work.
+    """
+    limit = error.patience.limit(settling)
+    return next_delay(attempts, error) if limit is None or failing < limit else _HOURLY
+
+
 def next_delay(attempts: int, error: GroundswellError) -> float:
     """Return the seconds after which to try again: what Azure asked for, or from 15 s growing to 10 min.
 

@@ -13,7 +13,7 @@ from shared.adapters.fleet_state import FleetState
 from shared.adapters.queues import Queues
 from shared.adapters.rows import MOST_IN_A_TRANSACTION, Row
 from shared.adapters.walk_messages import WALKS, Ask, Call, Changed, Heard, decode
-from shared.domain import images
+from shared.domain import images, retries
 from shared.domain.errors import GroundswellError, InvalidInput, TemporaryError
 from shared.domain.moments import Clock
 from shared.domain.policy import Policy
@@ -35,7 +35,6 @@ log = Log("calls")
 _AGAIN = (5.0, 15.0, 60.0)
 """Seconds after which a registry is looked for again: replicas of Resource Manager lag behind its events."""
 
-_FIRST_AGAIN, _LONGEST_AGAIN = 15.0, 600.0
 _MOST_FAILURES = 150
 """Failures of a message until it is set aside: about a day."""
 
@@ -107,8 +106,7 @@ class Calls:
             log.error("message set aside", queue=f"{WALKS}-poison", reason=error)
             await self.queues.poison(WALKS, failed.encode())
             return
-        asked = error.retry_after if isinstance(error, TemporaryError) else None
-        delay = asked or min(_FIRST_AGAIN * 2 ** min(call.failures, 6), _LONGEST_AGAIN)
+        delay = retries.next_delay(call.failures, error)
         log.warning("message put back", delay=round(delay), reason=error)
         telemetry.failed(error)
         await self.queues.put(WALKS, failed.encode(), delay)

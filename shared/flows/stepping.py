@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from shared.adapters.arm import Arm
 from shared.adapters.run_logs import RunLogs
-from shared.domain import desired, refusals
+from shared.domain import desired, refusals, retries
 from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, PermanentError, TemporaryError
 from shared.domain.moments import Clock
@@ -32,7 +32,10 @@ _LOSE_TRACK = timedelta(hours=24)
 _READ_PATIENCE = timedelta(minutes=10)
 _NEWBORN = timedelta(minutes=2)
 _LONGEST_LOOK = timedelta(minutes=5)
-_FIRST_AGAIN, _LONGEST_AGAIN, _REFUSED_AGAIN = 15.0, 600.0, 3600.0
+_FIRST_AGAIN, _LONGEST_AGAIN = 15.0, 600.0
+
+_LONGEST_PROBLEM = 1500
+"""What Azure says can be long, and what to do about it stands at the end."""
 
 CLAIM = timedelta(minutes=5)
 """How long whoever starts a run may take, be it dead or alive."""
@@ -158,15 +161,14 @@ class Stepping:
 
     def _not_armed(self, now: Known, visit: Visit, error: GroundswellError) -> Known:
         visit.errors.append(error)
-        failures = now.armed.failures + 1
-        if isinstance(error, TemporaryError):
-            wait = error.retry_after or min(_FIRST_AGAIN * 2 ** min(failures - 1, 6), _LONGEST_AGAIN)
-        else:
-            wait = _REFUSED_AGAIN
+        moment, failures = self.clock(), now.armed.failures
+        since = now.armed.since or moment
+        wait = retries.come_back(failures, error, moment - since, visit.wanted.patience)
         log.warning("registry not in its desired state", registry=visit.target.team.name, task=visit.target.task.name,
                     reason=error, again=round(wait))  # fmt: skip
-        again = self.clock() + timedelta(seconds=wait)
-        return replace(now, armed=replace(now.armed, problem=shown(error, 500), failures=failures, again=again))
+        again = moment + timedelta(seconds=wait)
+        problem = shown(error, _LONGEST_PROBLEM)
+        return replace(now, armed=replace(now.armed, problem=problem, failures=failures + 1, since=since, again=again))
 
     def _is_newborn(self, target: Target) -> bool:
         created = target.team.created_at
@@ -205,8 +207,9 @@ class Stepping:
 
     def _refused(self, now: Known, visit: Visit, claim: Claim, error: PermanentError) -> Known:
         """Look closely at what lists said was right; if that was done just before, the run has failed."""
+        problem = shown(error, _LONGEST_PROBLEM)
         if not now.was_just_seen:
-            return replace(now, claim=None, armed=replace(now.armed, problem=shown(error, 500), again=None))
+            return replace(now, claim=None, armed=replace(now.armed, problem=problem, again=None))
         visit.errors.append(error)
         moment = self.clock()
         ran = Ran(
@@ -221,7 +224,7 @@ class Stepping:
             started=moment,
         )
         after = known.started(now, ran, moment)
-        end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason=shown(error, 500))
+        end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason=problem)
         return known.ended(after, end, after.built)
 
     async def _look_for_runs(self, now: Known, visit: Visit) -> Known:

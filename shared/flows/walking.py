@@ -11,7 +11,8 @@ from shared.adapters.fleet import Fleet
 from shared.adapters.fleet_state import Bases, FleetState
 from shared.adapters.meter import READS, WRITES, Meter
 from shared.adapters.rows import Row
-from shared.domain.errors import GroundswellError, TemporaryError
+from shared.domain import retries
+from shared.domain.errors import GroundswellError
 from shared.domain.moments import Clock
 from shared.domain.state import budget, walk
 from shared.domain.state.known import Known
@@ -35,7 +36,6 @@ _LIST_AGAIN = 5.0
 """Seconds after which a walker that is given further reasons lists the registries anew."""
 
 _SHORTEST_WAIT = timedelta(seconds=0.2)
-_FIRST_AGAIN, _LONGEST_AGAIN = 15.0, 600.0
 
 _WRITING = {Do.RUN: 1, Do.ARM: 4}
 """Writes that a step can take. To arm: identity, grant, task, and a look at the credential, which counts as one."""
@@ -111,8 +111,7 @@ class Walking:
         there = (await self.state.walk(subscription)).value
         wake, message = there.wake, there.message
         if error is not None:
-            asked = error.retry_after if isinstance(error, TemporaryError) else None
-            wait = asked or min(_FIRST_AGAIN * 2 ** min(there.failures, 6), _LONGEST_AGAIN)
+            wait = retries.next_delay(there.failures, error)
             log.warning("subscription not walked", subscription=subscription, reason=error, again=round(wait))
             wake = self.clock() + timedelta(seconds=wait)
             message = await self.waking.at(subscription, there, wake)

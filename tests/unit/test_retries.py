@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigurationError, GroundswellError, Patience, PermanentError, TemporaryError
-from shared.domain.retries import GIVE_UP_AFTER, GIVE_UP_ATTEMPTS, History, after_failure, next_delay
+from shared.domain.retries import GIVE_UP_AFTER, GIVE_UP_ATTEMPTS, History, after_failure, come_back, next_delay
 
 NOW = datetime(2026, 11, 20, 8, 15, tzinfo=UTC)
 SETTLING = timedelta(minutes=15)
@@ -67,3 +67,16 @@ def test_what_may_work_any_moment_is_tried_every_two_minutes() -> None:
 @pytest.mark.parametrize(("asked", "delay"), [(17.5, 17.5), (3600.0, 3600.0), (0.0, 1.0)])
 def test_delay_that_azure_asks_for_counts_but_is_a_second_at_least(asked: float, delay: float) -> None:
     assert next_delay(5, TemporaryError("busy", asked)) == delay
+
+
+@pytest.mark.parametrize("patience", [Patience.NONE, *LIMITS])
+def test_what_is_never_given_up_is_tried_hourly_once_its_time_is_over(patience: Patience) -> None:
+    limit = LIMITS.get(patience, timedelta())
+
+    assert come_back(0, failure(patience), limit, SETTLING) == 3600
+    assert limit == timedelta() or come_back(0, failure(patience), limit - timedelta(seconds=1), SETTLING) == 15
+
+
+def test_what_passes_is_tried_at_its_own_pace_however_long_it_takes() -> None:
+    assert come_back(9, TemporaryError("busy"), timedelta(days=9), SETTLING) == 600
+    assert come_back(9, TemporaryError("busy", retry_after=17), timedelta(days=9), SETTLING) == 17

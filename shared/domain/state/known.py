@@ -91,7 +91,8 @@ class Armed:
         modified: … as of which change of it.
         seen: When Azure itself was last asked, and not only lists.
         problem: What could not be brought about, or "".
-        failures: How often in a row.
+        failures: How often in a row, and …
+        since: … since when.
         again: When that is tried again.
     """
 
@@ -100,6 +101,7 @@ class Armed:
     seen: datetime | None = None
     problem: str = ""
     failures: int = 0
+    since: datetime | None = None
     again: datetime | None = None
 
 

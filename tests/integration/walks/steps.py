@@ -108,7 +108,7 @@ async def ask(company: Company, registry: str = TEAM, key: str = "", **body: str
 
 
 async def ask_for_all(company: Company, **body: str) -> int:
-    """Ask for the whole fleet, or for what `body` names, as `POST /api/runs` does; return how many targets those are."""
+    """Ask for the whole fleet, or for what `body` names, as `POST /api/runs` does; return how many targets that is."""
     message, count = await company.groundswell.asking.start_fleet(json.dumps(body or {"all": True}).encode())
     await company.send(WALKS, message.encode())
     return count

@@ -12,7 +12,19 @@ from dev.localazure.roles import ACR_PULL
 from shared.domain.grants import Grant
 from shared.domain.state.known import Failure, Why
 from shared.domain.state.steps import State
-from tests.integration.walks.steps import HOUR, MINUTE, Company, ask, known, later, push, stands, statuses, walk, work_off
+from tests.integration.walks.steps import (
+    HOUR,
+    MINUTE,
+    Company,
+    ask,
+    known,
+    later,
+    push,
+    stands,
+    statuses,
+    walk,
+    work_off,
+)
 from tests.integration.world import (
     BASE,
     OPTED_IN,
