@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from shared.domain.errors import ConfigurationError, InvalidInput, NotFound, Not
 from shared.domain.images import BaseImage
 from shared.domain.policy import Policy, Selection
 from shared.domain.registries import Registry
-from shared.domain.state.known import Asked, Known
+from shared.domain.state.known import Asked, Known, asked
 from shared.domain.targets import Target
 from shared.flows import inputs, lookup
 from shared.flows.inputs import Body
@@ -97,7 +97,7 @@ class Asking:
 
         def ask(known: Known) -> Known:
             is_repeated = any(run.request == request for run in known.runs)
-            return known if is_repeated else replace(known, asked=Asked(request, "key", image.name if image else ""))
+            return known if is_repeated else asked(known, Asked(request, "key", image.name if image else ""))
 
         visited = await self.visiting.visit(target, ask)
         run = next((run for run in reversed(visited.known.runs) if run.request == request), None)

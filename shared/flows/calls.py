@@ -21,7 +21,7 @@ from shared.domain.registries import RegistryId
 from shared.domain.selectors import Selection
 from shared.domain.state import budget
 from shared.domain.state.bases import Hint
-from shared.domain.state.known import Asked, Known
+from shared.domain.state.known import Asked, Known, asked
 from shared.domain.targets import Target
 from shared.flows.base_images import BaseImages
 from shared.flows.places import Places
@@ -167,7 +167,7 @@ class Calls:
             there, listing = await self.state.subscription(subscription), await self.fleet.listing((subscription,))
             places = await self.places.all(there, bases, listing.registries)
             rows = [
-                replace(place.row, value=replace(place.row.value, asked=Asked(ask.id, ask.by, ask.image)))
+                replace(place.row, value=asked(place.row.value, Asked(ask.id, ask.by, ask.image)))
                 for place in places.values()
                 if place.wanted.selection is Selection.SELECTED and place.target
                 if image is None or place.target.task.builds_on(image)
@@ -184,6 +184,6 @@ class Calls:
 
 def _has_heard(known: Known, ask: str) -> bool:
     """Tell whether a request was noted before: its message may come again."""
-    asked = known.asked.id if known.asked else ""
+    noted = known.asked.id if known.asked else ""
     claimed = known.claim.request if known.claim else ""
-    return ask in (asked, claimed, *(run.request for run in known.runs))
+    return ask in (noted, claimed, *(run.request for run in known.runs))

@@ -190,6 +190,11 @@ class Known:
         return ended.ended - (ended.started or ended.created) if ended and ended.ended else None
 
 
+def asked(known: Known, asked: Asked) -> Known:
+    """Record that a person asks for a run: what could not be brought about is tried again at once."""
+    return replace(known, asked=asked, armed=replace(known.armed, again=None))
+
+
 def started(known: Known, run: Ran, look: datetime) -> Known:
     """Record a run that was started.
 

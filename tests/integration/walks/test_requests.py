@@ -266,6 +266,17 @@ async def test_team_that_does_not_want_it_is_left_alone_and_whoever_asks_is_told
     assert company.app_writes(before) == []
 
 
+async def test_whoever_asks_again_does_not_wait_until_it_is_tried_again(company: Company) -> None:
+    await company.create_registry(TEAM, tags=OPTED_IN)
+    await company.push()
+    restrict(company, LOCKED)
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="Remove the lock"):
+            await ask(company)
+    company.azure.restrictions.reset()
+    assert (await ask(company)).run_id
+
+
 # The fleet
 
 
