@@ -6,6 +6,10 @@ Callers name the fields one by one, so nothing that was not meant for a log (a t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 from shared.domain.echo import shown as fit
@@ -13,6 +17,19 @@ from shared.domain.echo import shown as fit
 # The SDKs log every request at INFO, which drowns the decisions, and the exporter would export that it exported.
 for _name in ("azure.core.pipeline.policies.http_logging_policy", "azure.identity", "azure.monitor.opentelemetry"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+_common: ContextVar[Mapping[str, Any]] = ContextVar("common", default=MappingProxyType({}))
+
+
+@contextmanager
+def about(**fields: Any) -> Iterator[None]:
+    """Let all records of a block carry these fields, e.g. the id of the event that it handles."""
+    token = _common.set({**_common.get(), **fields})
+    try:
+        yield
+    finally:
+        _common.reset(token)
 
 
 class Log:
@@ -34,6 +51,7 @@ class Log:
         self._write(logging.ERROR, text, fields)
 
     def _write(self, level: int, text: str, fields: dict[str, Any]) -> None:
+        fields = {**_common.get(), **fields}
         kept = {name: _plain(value) for name, value in fields.items() if value not in (None, "")}
         shown = " ".join(f"{name}={_show(value)}" for name, value in kept.items())
         # A prefix keeps the fields clear of the attributes that log records have of their own.

@@ -127,16 +127,25 @@ def failed(reason: object) -> None:
 
 
 def run_ended(
-    message: Traced, status: str, created: datetime | None, finished: datetime | None, *, task: str, **attributes: Any
+    traceparent: str | None,
+    status: str,
+    created: datetime | None,
+    finished: datetime | None,
+    *,
+    task: str,
+    **attributes: Any,
 ) -> None:
-    """Record how long a run took, and a span for it beside the span that followed it."""
+    """Record how long a run took, and a span for it in the trace that it was asked for in, if there is one."""
     if created is None or finished is None:
         return
     _run_duration.record((finished - created).total_seconds(), {"task": task, "status": status})
     run = _tracer.start_span(
-        "run", message.trace(), SpanKind.CLIENT, _attributes({"task": task, "status": status, **attributes}),
+        "run",
+        _context(traceparent) if traceparent else None,
+        SpanKind.CLIENT,
+        _attributes({"task": task, "status": status, **attributes}),
         start_time=_nanoseconds(created),
-    )  # fmt: skip
+    )
     if status != "Succeeded":
         run.set_status(Status(StatusCode.ERROR, status))
     run.end(_nanoseconds(finished))

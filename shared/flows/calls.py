@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -28,7 +29,7 @@ from shared.flows.places import Places
 from shared.flows.visiting import Visiting
 from shared.flows.waking import Waking
 from shared.flows.walking import Walking
-from shared.logs import Log
+from shared.logs import Log, about
 
 log = Log("calls")
 
@@ -78,6 +79,7 @@ class Calls:
             call = decode(body)
         except InvalidInput as error:
             log.error("message set aside", queue=f"{WALKS}-poison", reason=error)
+            telemetry.rebuild("set-aside")
             await self.queues.poison(WALKS, body)
             return
         try:
@@ -87,13 +89,13 @@ class Calls:
 
     async def _handle(self, call: Call, invocation: str, *, again: bool) -> None:
         if heard := call.heard:
-            with telemetry.handling("push_heard", call, event_id=heard.event_id, image=heard.image):
+            with _handling("push_heard", call, event_id=heard.event_id, image=heard.image):
                 await self._heard(heard, invocation, again=again)
         elif changed := call.changed:
-            with telemetry.handling("registry_visited", call, event_id=changed.event_id, registry=changed.registry):
+            with _handling("registry_visited", call, event_id=changed.event_id, registry=changed.registry):
                 await self._changed(changed)
         elif ask := call.ask:
-            with telemetry.handling("fleet_asked", call, event_id=ask.id):
+            with _handling("fleet_asked", call, event_id=ask.id):
                 await self._asked(ask)
         elif subscription := call.subscription:
             with telemetry.handling("subscription_walked", call, subscription=subscription):
@@ -104,6 +106,7 @@ class Calls:
         failed = call.model_copy(update={"failures": call.failures + 1})
         if call.failures >= _MOST_FAILURES:
             log.error("message set aside", queue=f"{WALKS}-poison", reason=error)
+            telemetry.rebuild("set-aside")
             await self.queues.poison(WALKS, failed.encode())
             return
         delay = retries.next_delay(call.failures, error)
@@ -125,7 +128,7 @@ class Calls:
             await self.queues.put(WALKS, Call(heard=later).encode(), found.again)
         if found.moved or again:
             names = ", ".join(base.image.name for base in found.moved[:5])
-            log.info("base images moved", event_id=heard.event_id, images=names)
+            log.info("base images moved", images=names)
             first, *others = self.subscriptions
             await self.waking.raise_all(others)
             await self.state.raise_walk(first, began)
@@ -138,7 +141,7 @@ class Calls:
             team = await self.arm.get_registry(address)
         except GroundswellError as error:
             # The walk finds out whether that lasts.
-            log.warning("registry not looked at", event_id=changed.event_id, registry=address.name, reason=error)
+            log.warning("registry not looked at", registry=address.name, reason=error)
             await self.waking.raise_one(address.subscription)
             return
         if team is None:
@@ -146,7 +149,7 @@ class Calls:
                 later = changed.model_copy(update={"looks": changed.looks + 1})
                 await self.queues.put(WALKS, Call(changed=later).encode(), _AGAIN[changed.looks])
             else:
-                log.info("registry is gone", event_id=changed.event_id, registry=address.name)
+                log.info("registry is gone", registry=address.name)
             return
         walk = await self.state.walk(team.subscription)
         if budget.left(walk.value.writes, self.clock()) < min(_ROOM, budget.left(budget.UNKNOWN, self.clock())):
@@ -180,6 +183,13 @@ class Calls:
     async def _note(self, subscription: str, page: Sequence[Row[Known]]) -> None:
         if await self.state.write(subscription, None, page) is None:
             raise TemporaryError(f"Others work on subscription {subscription} at the moment.", 5.0)
+
+
+@contextmanager
+def _handling(name: str, call: Call, *, event_id: str, **attributes: str) -> Iterator[None]:
+    """Handle a message in its trace; all that is logged meanwhile names its event."""
+    with telemetry.handling(name, call, event_id=event_id, **attributes), about(event_id=event_id):
+        yield
 
 
 def _has_heard(known: Known, ask: str) -> bool:

@@ -109,13 +109,13 @@ class Followup:
             await self.ledger.ended(build, run.id, run.status, reason, run.finished or now, repeated=True)
             log.warning("run could not log in; repeating it", delay=delay, reason=reason, **fields)
             _count("repeated", check)
-            telemetry.run_ended(check, run.status, run.created, run.finished, **fields)
+            telemetry.run_ended(check.traceparent, run.status, run.created, run.finished, **fields)
             return Verdict.REPEATED
         await self.ledger.ended(build, run.id, run.status, reason, run.finished or now)
         write = log.info if run.status == "Succeeded" else log.error
         write("run ended", status=run.status, reason=reason, images=", ".join(run.images), **fields)
         _count("succeeded" if run.status == "Succeeded" else "failed", check)
-        telemetry.run_ended(check, run.status, run.created, run.finished, **fields)
+        telemetry.run_ended(check.traceparent, run.status, run.created, run.finished, **fields)
         return Verdict.ENDED
 
     async def _why(self, team: RegistryId, run: Run) -> tuple[str, Refused | None]:

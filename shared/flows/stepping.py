@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from shared import telemetry
 from shared.adapters.arm import Arm
 from shared.adapters.run_logs import RunLogs
 from shared.domain import desired, refusals, retries
@@ -97,7 +98,8 @@ class Stepping:
         """Return what is known of a target once its run is claimed."""
         base = self._base(now, visit)
         claim = Claim(visit.by, self.clock(), self.clock() + CLAIM, step.why or Why.CHANGED, self._asked_by(now, step),
-                      visit.seq, base.image.digest if base else "", now.asked.id if now.asked else "")  # fmt: skip
+                      visit.seq, base.image.digest if base else "", now.asked.id if now.asked else "",
+                      telemetry.current().get("traceparent", ""))  # fmt: skip
         return replace(now, claim=claim)
 
     @staticmethod
@@ -194,12 +196,15 @@ class Stepping:
         except PermanentError as error:
             return self._refused(now, visit, claim, error)
         log.info("run started", registry=target.team.name, task=target.task.name, run_id=run.id, why=claim.why)
+        if base and claim.why is Why.CHANGED:
+            telemetry.push_to_run((self.clock() - base.moved).total_seconds(), target.task.name)
         return self._started(now, visit, run, claim)
 
     def _started(self, now: Known, visit: Visit, run: Run, claim: Claim) -> Known:
         created = run.created or self.clock()
         ran = Ran(run.id, claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, created,
-                  claim.request, started=run.started)  # fmt: skip
+                  claim.request, claim.trace, started=run.started)  # fmt: skip
+        _count("scheduled", visit, ran)
         # What was written just before may not work yet: such a run fails within seconds.
         soon = now.was_just_seen or visit.usual is None
         first = self.first_look if soon else max(self.first_look, visit.usual or self.first_look)
@@ -212,17 +217,9 @@ class Stepping:
             return replace(now, claim=None, armed=replace(now.armed, problem=problem, again=None))
         visit.errors.append(error)
         moment = self.clock()
-        ran = Ran(
-            "",
-            claim.why,
-            claim.asked_by,
-            claim.seq,
-            claim.content,
-            visit.wanted.spec,
-            moment,
-            claim.request,
-            started=moment,
-        )
+        ran = Ran("", claim.why, claim.asked_by, claim.seq, claim.content, visit.wanted.spec, moment,
+                  claim.request, claim.trace, started=moment)  # fmt: skip
+        _count("failed", visit, ran)
         after = known.started(now, ran, moment)
         end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason=problem)
         return known.ended(after, end, after.built)
@@ -253,6 +250,7 @@ class Stepping:
         moment = self.clock()
         if run is None or (not run.ended and moment - ran.created > _LOSE_TRACK):
             log.error("run lost", registry=team.name, task=visit.target.task.name, run_id=ran.id)
+            _count("failed", visit, ran)
             end = replace(ran, ended=moment, failure=Failure.UNKNOWN, reason="the run cannot be found any more")
             return known.ended(now, end, now.built)
         ran = replace(ran, created=run.created or ran.created, started=run.started)
@@ -266,7 +264,12 @@ class Stepping:
         write("run ended", registry=team.name, task=visit.target.task.name, run_id=ran.id, status=run.status,
               reason=end.reason, images=", ".join(run.images))  # fmt: skip
         image = run.images[0].partition("/")[2] if run.images else ""
-        return known.ended(now, end, known.Built(shown(image, 300)))
+        after = known.ended(now, end, known.Built(shown(image, 300)))
+        repeated = end.failure is Failure.PASSING and next_step(after, visit.wanted, moment).do is Do.RUN
+        _count("succeeded" if end.succeeded else "repeated" if repeated else "failed", visit, end)
+        telemetry.run_ended(end.trace, run.status, run.created, run.finished, task=visit.target.task.name,
+                            registry=team.name, run_id=run.id)  # fmt: skip
+        return after
 
     def _next_look(self, ran: Ran, now: datetime) -> datetime:
         """Return when to look again: the longer a run takes, the less often."""
@@ -314,6 +317,10 @@ class Stepping:
     def _may_recover(self, error: GroundswellError, ended: datetime | None) -> bool:
         """Tell whether what cannot be read of a run may soon be; no end of a run waits long to be recorded."""
         return isinstance(error, TemporaryError) and ended is not None and self.clock() - ended < _READ_PATIENCE
+
+
+def _count(outcome: str, visit: Visit, run: Ran) -> None:
+    telemetry.rebuild(outcome, registry=visit.target.team.name, task=visit.target.task.name, cause=run.why)
 
 
 def failure_line(text: str) -> str:

@@ -145,7 +145,7 @@ async def test_traced_function_is_in_a_span_of_its_own_at_every_call(spans: InMe
 
 def test_run_is_a_span_as_long_as_it_took_in_the_trace_of_its_request(spans: InMemorySpanExporter) -> None:
     end = NOW + timedelta(seconds=90)
-    telemetry.run_ended(run_check(traceparent=PARENT), "Failed", NOW, end, task="hello", run_id="cf1")
+    telemetry.run_ended(PARENT, "Failed", NOW, end, task="hello", run_id="cf1")
     (run,) = spans.get_finished_spans()
     assert run.start_time is not None
     assert run.end_time is not None
@@ -157,7 +157,7 @@ def test_run_is_a_span_as_long_as_it_took_in_the_trace_of_its_request(spans: InM
 
 
 def test_run_without_times_is_no_span(spans: InMemorySpanExporter) -> None:
-    telemetry.run_ended(run_check(), "Canceled", NOW, None, task="hello")
+    telemetry.run_ended(None, "Canceled", NOW, None, task="hello")
     assert spans.get_finished_spans() == ()
 
 

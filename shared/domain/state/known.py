@@ -42,6 +42,7 @@ class Ran:
         content: Digest that it was asked for, or "".
         spec: Fingerprint of the task that it ran.
         request: Id of the request that asked for it, or "".
+        trace: The trace that it was asked for in (`traceparent`), or "".
         looked: When the tags of its base images were first looked at after its end.
         failure: How it failed, or None.
         reason: Why it failed, in a line, or "".
@@ -55,6 +56,7 @@ class Ran:
     spec: str
     created: datetime
     request: str = ""
+    trace: str = ""
     started: datetime | None = None
     ended: datetime | None = None
     looked: datetime | None = None
@@ -125,7 +127,7 @@ class Claim:
     Attributes:
         by: The invocation that holds it.
         since: When it was taken: a run that it started is not older.
-        seq, content, why, asked_by, request: As the run is to have them.
+        seq, content, why, asked_by, request, trace: As the run is to have them.
     """
 
     by: str
@@ -136,6 +138,7 @@ class Claim:
     seq: int
     content: str = ""
     request: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True)
