@@ -153,11 +153,14 @@ class FleetState:
     async def bases(self) -> Bases:
         """Read all base images."""
         found = await self._rows.partition(_BASES)
-        seq = self._seq.read(_SEQ, *found[_SEQ]) if _SEQ in found else None
-        tags = (self._base.read(key, *row) for key, row in found.items() if key.startswith(self._base.prefix))
+        counter = self._seq.read(_SEQ, *found[_SEQ]) if _SEQ in found else None
+        rows = (self._base.read(key, *row) for key, row in found.items() if key.startswith(self._base.prefix))
+        tags = {row.value.image.name: row.value for row in rows if row is not None}
+        # A counter that begins anew would pass new changes off as old ones.
+        last = max((counter.value.last if counter else 0, *(base.seq for base in tags.values())))
         return Bases(
-            seq or Row(_SEQ, Counter(), found.get(_SEQ, ("", ""))[1]),
-            {row.value.image.name: row.value for row in tags if row is not None},
+            Row(_SEQ, Counter(last), found.get(_SEQ, ("", ""))[1]),
+            tags,
             {key: etag for key, (_, etag) in found.items()},
         )
 
