@@ -122,11 +122,8 @@ def build(
         settling=settings.settling, run_check_seconds=settings.run_check_seconds,
     )  # fmt: skip
     state = FleetState(Rows(made, settings.ledger_table))
+    base_images = BaseImages(policy=policy, fleet=fleet, images=images, state=state, clock=clock)
     waking = Waking(state=state, queues=queues, clock=clock)
-    base_images = BaseImages(
-        policy=policy, fleet=fleet, images=images, state=state, waking=waking, clock=clock,
-        subscriptions=settings.subscriptions,
-    )  # fmt: skip
     first_look = timedelta(seconds=settings.run_check_seconds)
     stepping = Stepping(onboarding=onboarding, arm=arm, run_logs=run_logs, clock=clock, first_look=first_look)
     places = Places(policy=policy, fleet=fleet, onboarding=onboarding, patience=settings.settling)

@@ -14,7 +14,6 @@ from shared.domain.moments import Clock
 from shared.domain.policy import Policy
 from shared.domain.registries import Registry
 from shared.domain.state.bases import Base, Hint, Tag, changed, hinted, look_again
-from shared.flows.waking import Waking
 from shared.logs import Log
 
 log = Log("base_images")
@@ -44,17 +43,10 @@ class BaseImages:
     fleet: Fleet
     images: RegistryImages
     state: FleetState
-    waking: Waking
     clock: Clock
-    subscriptions: tuple[str, ...]
 
-    async def look(self, apart: str = "") -> tuple[Bases, tuple[Base, ...]]:
+    async def look(self) -> tuple[Bases, tuple[Base, ...]]:
         """Look at every tag that a task builds on; return all of them, and those that have changed.
-
-        Every subscription is walked because of a new content, whoever was the first to see it.
-
-        Args:
-            apart: The subscription that the caller walks.
 
         Raises:
             GroundswellError: The base registry cannot be asked.
@@ -66,29 +58,21 @@ class BaseImages:
         tags = [tag for found in await asyncio.gather(*looks) for tag in found]
         if not changed(bases.tags, tags, bases.seq.value.last + 1):
             return bases, ()
-        bases, seen = await self.state.change_bases(lambda known, number: changed(known, tags, number))
-        await self._tell(bases, seen, apart)
-        return bases, seen
+        return await self.state.change_bases(lambda known, number: changed(known, tags, number))
 
-    async def hear(self, hint: Hint, looks: int, apart: str) -> Heard:
+    async def hear(self, hint: Hint, looks: int) -> Heard:
         """Look at the base registry because of an event; if it cannot be asked, believe the event.
 
         Args:
             looks: How often it was looked at for this event, this time included.
-            apart: The subscription that the caller walks.
         """
         try:
-            bases, moved = await self.look(apart)
+            bases, moved = await self.look()
         except GroundswellError as error:
             log.warning("base registry not looked at", image=hint.image, reason=error)
             bases, moved = await self.state.change_bases(lambda known, number: _believed(known, hint, number))
-            await self._tell(bases, moved, apart)
         again = look_again(bases.tags.get(hint.image.name), hint, looks, self.clock())
-        return Heard(_moved(bases, moved), again)
-
-    async def _tell(self, bases: Bases, seen: Iterable[Base], apart: str) -> None:
-        if _moved(bases, seen):
-            await self.waking.raise_all(each for each in self.subscriptions if each != apart)
+        return Heard(tuple(base for base in moved if base.seq == bases.seq.value.last), again)
 
     async def _tags(self, policy: Policy, base: Registry, repository: str, known: Mapping[str, Base]) -> list[Tag]:
         """Return a repository's tags that are wanted and not known as they are."""
@@ -110,11 +94,6 @@ class BaseImages:
         }
         single = await asyncio.gather(*(self.images.tag(base, image) for image in missing))
         return [tag for tag in (*listed, *single) if tag and policy.builds_on(tag.image)]
-
-
-def _moved(bases: Bases, seen: Iterable[Base]) -> tuple[Base, ...]:
-    """Return those that have a new content, and were not just pushed again."""
-    return tuple(base for base in seen if base.seq == bases.seq.value.last)
 
 
 def _believed(known: Mapping[str, Base], hint: Hint, number: int) -> Iterable[Base]:

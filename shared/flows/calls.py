@@ -120,9 +120,8 @@ class Calls:
         if is_seen and heard.looks == 0 and not again:
             return
         began = self.clock()
-        first, *others = self.subscriptions
         hint = Hint(images.parse(heard.image), heard.pushed_at)
-        found = await self.base_images.hear(hint, heard.looks + 1, first)
+        found = await self.base_images.hear(hint, heard.looks + 1)
         self._looked.at = began
         if found.again is not None:
             later = heard.model_copy(update={"looks": heard.looks + 1})
@@ -130,8 +129,8 @@ class Calls:
         if found.moved or again:
             names = ", ".join(base.image.name for base in found.moved[:5])
             log.info("base images moved", images=names)
-            if again:
-                await self.waking.raise_all(others)
+            first, *others = self.subscriptions
+            await self.waking.raise_all(others)
             await self.state.raise_walk(first, began)
             await self.walking.walk(first, invocation)
 

@@ -59,7 +59,7 @@ class Visiting:
         subscription = target.team.subscription
         bases = await self.state.bases()
         if not bases.tags:
-            bases, _ = await self.base_images.look(subscription)
+            bases, _ = await self.base_images.look()
         images = self.places.wanted_by(bases)[target.task.name]
         for _ in range(_ATTEMPTS):
             place = await self.places.one(await self._row(target), target, images)

@@ -138,7 +138,7 @@ class Walking:
             raise listing.unread[subscription]
         if not bases.tags:
             # Nothing is known, or not any more.
-            bases, _ = await self.base_images.look(subscription)
+            bases, _ = await self.base_images.look()
         way = _Way(subscription, by, row, self.clock() + _WALK_FOR, bases)
         way.places = await self.places.all(there, bases, listing.registries)
         return way
@@ -230,7 +230,7 @@ class Walking:
             return values
         began = self.clock()
         try:
-            way.bases, moved = await self.base_images.look(way.name)
+            way.bases, moved = await self.base_images.look()
         except GroundswellError as error:
             log.warning("base registry not looked at", subscription=way.name, reason=error)
             # What is on record must do: nobody is kept waiting for the base registry.
