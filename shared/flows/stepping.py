@@ -233,7 +233,8 @@ class Stepping:
             last = await self.arm.last_run(team.address, task)
             return replace(now, adopted=True, run=_found(last) if last else None, look=None)
         runs = await self.arm.runs_since(team.address, task, claim.since - _CLOCK_SKEW)
-        unknown = [run for run in runs if now.run is None or run.id != now.run.id]
+        recorded = {run.id for run in now.runs}
+        unknown = [run for run in runs if run.id not in recorded]
         if not unknown:
             return replace(now, claim=None, adopted=True)
         # Somebody may have started one by hand shortly before.

@@ -175,6 +175,17 @@ async def test_run_that_was_not_started_after_all_is_started_once_that_is_clear(
     assert len(await world.runs()) == 2
 
 
+async def test_earlier_run_is_not_taken_for_one_that_was_not_started(world: World) -> None:
+    await world.create_registry(TEAM, tags=OPTED_IN)
+    await pushed(world, "one")
+    await pushed(world, "two")
+    world.fault(method="POST", path=r".*/scheduleRun", reset="before")
+    await pushed(world, "three")
+    await later(world, 61)
+    await walk(world)
+    assert len(await world.runs()) == 3
+
+
 async def test_storage_that_is_lost_costs_no_run(world: World) -> None:
     digest = await world.push("one")
     await later(world, 10)
