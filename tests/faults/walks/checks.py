@@ -11,6 +11,7 @@ from dev.localazure.state import Resource
 from shared.adapters.walk_messages import WALKS
 from shared.domain.state.known import Known, Why
 from tests.faults.player import REPOSITORY, RUN
+from tests.faults.walks.places import SUBSCRIPTIONS, group_of
 from tests.integration.world import BASE, World, registry_id
 
 if TYPE_CHECKING:
@@ -27,13 +28,29 @@ def pulled(world: World, registry: Resource, run: Resource) -> str:
     return ""
 
 
-async def all_problems(player: Player) -> list[str]:
-    """Return everything that is not as it must be."""
-    from tests.faults.walks.player import SUBSCRIPTIONS, group_of
+def runs_of(player: Player, name: str) -> list[Resource]:
+    """Return the runs of a team's registry, oldest first."""
+    runs = player.world.azure.state.of_type(RUN, registry_id(name, group_of(name)))
+    return sorted(runs, key=lambda run: int(run.name[2:]))
 
+
+async def outdated(player: Player) -> list[str]:
+    """Return which images are not built on what the base image's tag points to."""
     world, found = player.world, list[str]()
     base = world.azure.state.resources[registry_id(BASE).lower()]
     now = world.azure.registries.tags(base, REPOSITORY)["15-alpine"].digest
+    for team in player.teams.values():
+        if team.exists and team.selected_since is not None:
+            registry = world.azure.state.resources[registry_id(team.name, group_of(team.name)).lower()]
+            built = [digest for run in runs_of(player, team.name) if (digest := pulled(world, registry, run))]
+            if not built or built[-1] != now:
+                found.append(f"{team.name}: built {built}, and the tag is {now}")
+    return found
+
+
+async def all_problems(player: Player) -> list[str]:
+    """Return everything that is not as it must be."""
+    world, found = player.world, await outdated(player)
     rows: dict[str, Known] = {}
     for subscription in SUBSCRIPTIONS:
         there = await player.workers[0].state.subscription(subscription)
@@ -44,21 +61,16 @@ async def all_problems(player: Player) -> list[str]:
         if not team.exists:
             continue
         registry = world.azure.state.resources[registry_id(team.name, group_of(team.name)).lower()]
-        runs = sorted(world.azure.state.of_type(RUN, registry.id), key=lambda run: int(run.name[2:]))
         target = rows.get(team.name)
         if target is not None and target.created != registry.properties["creationDate"]:
             target = None
-        if team.selected_since is not None:
-            built = [digest for run in runs if (digest := pulled(world, registry, run))]
-            if not built or built[-1] != now:
-                found.append(f"{team.name}: built {built}, and the tag is {now}: {target}")
         if target is None:
             continue
         if target.claim:
             found.append(f"{team.name}: claimed: {target}")
         if target.run and not target.run.ended:
             found.append(f"{team.name}: never ended: {target}")
-        found += record_problems(player, team.name, target, [run.name for run in runs])
+        found += record_problems(player, team.name, target, [run.name for run in runs_of(player, team.name)])
         found += reasons_missing(team.name, target)
     bodies = [message.body.decode() for message in player.queue.messages if message.queue != WALKS]
     return [*found, *(f"poisoned: {body}" for body in bodies)]

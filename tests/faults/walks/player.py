@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -24,7 +24,6 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue.aio import QueueServiceClient
 
 from dev.localazure.journal import Fault
-from dev.testing.azure import SUBSCRIPTION
 from shared import settings
 from shared.adapters.clients import Clients
 from shared.adapters.walk_messages import WALKS
@@ -34,13 +33,14 @@ from shared.domain.state import walk as walks
 from tests.faults.player import MAX_DEQUEUE_COUNT, POLICY, REPOSITORY, RUN, Team, company
 from tests.faults.script import FAULTS, TARGETS, Change, Disturb, Manual, Wait
 from tests.faults.walks import queue
+from tests.faults.walks.checks import all_problems, outdated
+from tests.faults.walks.places import SUBSCRIPTIONS, group_of
 from tests.faults.walks.queue import Message
 from tests.faults.walks.script import Deliver, Everybody, Lose, LoseTable, Push, Step, Storage, Story, Work
 from tests.faults.wire import Life, tapped
 from tests.integration.company_life import OTHER_GROUP, OTHER_SUBSCRIPTION
-from tests.integration.world import BASE, GROUP, SYSTEM_ASSIGNED, USER_ASSIGNED, World, registry_id
+from tests.integration.world import BASE, SYSTEM_ASSIGNED, USER_ASSIGNED, World, registry_id
 
-SUBSCRIPTIONS = (SUBSCRIPTION.rpartition("/")[2], OTHER_SUBSCRIPTION)
 TASK_ROLE = "fb382eab-e894-4461-af04-94435c366c3f"
 AGAIN, LEASE = 60, 600
 """Seconds after which the host lets a message come again: one that failed, one whose worker is dead."""
@@ -79,6 +79,8 @@ class Player:
         self.queue.faults.clear()
         self.tables.clear()
         await self._rest()
+        if not self.lost:
+            self.problems += [f"before the sweep: {problem}" for problem in await outdated(self)]
         # The sweep looks at the base registry, and has every subscription walked.
         await self.workers[0].calls.base_images.look()
         await self.workers[0].waking.raise_all(SUBSCRIPTIONS)
@@ -327,11 +329,6 @@ class Player:
                 await asyncio.sleep(0.005)
 
 
-def group_of(registry: str) -> str:
-    """Return the resource group of a registry."""
-    return OTHER_GROUP if registry == "faraway" else GROUP
-
-
 @asynccontextmanager
 async def wires(player: Player) -> AsyncIterator[None]:
     """Let the faults of table storage happen, and waits of the SDKs take no time."""
@@ -361,8 +358,6 @@ async def wires(player: Player) -> AsyncIterator[None]:
 
 async def play(story: Story, storage: str, folder: Path) -> list[str]:
     """Play a story; return what was wrong then and at the end."""
-    from tests.faults.walks.checks import all_problems
-
     async with company(storage, folder) as world:
         world.azure.create_subscription(OTHER_SUBSCRIPTION, "Team subscription")
         await world.arm("PUT", OTHER_GROUP, {"location": "eastus"}, api_version="2024-11-01")
@@ -375,6 +370,3 @@ async def play(story: Story, storage: str, folder: Path) -> list[str]:
             return [*player.problems, *await all_problems(player)]
         finally:
             await player.close()
-
-
-Playing = Callable[[Story, str, Path], Awaitable[list[str]]]
