@@ -205,13 +205,15 @@ def started(known: Known, run: Ran, look: datetime) -> Known:
         look: When to look at it.
     """
     last = known.run
+    # What somebody asked for while this run was being started is still to be done.
+    is_asked = known.asked is not None and known.asked.id != run.request
     same = last is not None and last.seq == run.seq and last.spec == run.spec
     return replace(
         known,
         adopted=True,
         claim=None,
         run=run,
-        asked=None,
+        asked=known.asked if is_asked else None,
         failures=known.failures if same and run.why is Why.FAILED else 0,
         failing_since=known.failing_since if same and run.why is Why.FAILED else None,
         repeats=known.repeats + 1 if same and run.why is Why.OUTDATED else known.repeats if same else 0,

@@ -40,6 +40,12 @@ def test_run_that_was_started_takes_the_claim_with_it() -> None:
     assert started(known(ran(), claim=claim), ran("cw2", end=None), at(15)).claim is None
 
 
+def test_run_that_somebody_asks_for_while_another_one_is_started_is_not_forgotten() -> None:
+    asked = known(ran(), asked=Asked("r1", "key"))
+    assert started(asked, ran("cw2", end=None), at(15)).asked == asked.asked
+    assert started(asked, ran("cw2", end=None, request="r1"), at(15)).asked is None
+
+
 # -- a run is under way ------------------------------------------------------------------------------------------------
 
 
