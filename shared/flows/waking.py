@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.adapters.fleet_state import FleetState
 from shared.adapters.queues import Queues, Sent
 from shared.adapters.walk_messages import WALKS, Call
+from shared.domain.errors import GroundswellError
 from shared.domain.moments import Clock
 from shared.domain.state.walk import Walk
 from shared.together import each
@@ -29,19 +30,24 @@ class Waking:
     async def raise_one(self, subscription: str) -> None:
         """Give a subscription one more reason to be walked."""
         if await self.state.raise_walk(subscription, self.clock()):
-            await self.queues.put(WALKS, Call(subscription=subscription).encode())
+            try:
+                await self.queues.put(WALKS, Call(subscription=subscription).encode())
+            except GroundswellError:
+                # Whoever tries again is to send it.
+                await self.state.change_walk(subscription, lambda there: replace(there, called=None))
+                raise
 
-    async def at(self, subscription: str, walk: Walk, when: datetime) -> tuple[str, str] | None:
-        """See to it that a message comes when something is due; return it.
+    async def at(self, subscription: str, walk: Walk, when: datetime) -> Walk:
+        """See to it that a message comes when something is due, or before; return the walk with that message.
 
         Args:
             walk: As it was, with the message that stands.
         """
         now = self.clock()
-        delay = (when - now).total_seconds()
         stands = walk.message if walk.wake and walk.wake > now else None
         if stands and walk.wake and walk.wake <= when:
-            return stands
+            return walk
+        delay = (when - now).total_seconds()
         moved = await self.queues.move(WALKS, Sent(*stands), delay) if stands else None
         sent = moved or await self.queues.put(WALKS, Call(subscription=subscription).encode(), delay)
-        return sent.id, sent.receipt
+        return replace(walk, wake=when, message=(sent.id, sent.receipt))

@@ -99,25 +99,24 @@ class Walking:
         there = (await self.state.walk(subscription)).value
         if not there.until or (there.wake and there.wake >= there.until):
             return
-        message = await self.waking.at(subscription, there, there.until)
+        woken = await self.waking.at(subscription, there, there.until)
 
         def behind(now: Walk) -> Walk | None:
-            return replace(now, wake=there.until, message=message) if now.by == there.by else None
+            return replace(now, wake=woken.wake, message=woken.message) if now.by == there.by else None
 
         await self.state.change_walk(subscription, behind)
 
     async def _give_up(self, subscription: str, by: str, error: GroundswellError | None) -> None:
         """Give a walk back that could not be walked; it is wanted as before, later if it is known why."""
         there = (await self.state.walk(subscription)).value
-        wake, message = there.wake, there.message
         if error is not None:
             wait = retries.next_delay(there.failures, error)
             log.warning("subscription not walked", subscription=subscription, reason=error, again=round(wait))
-            wake = self.clock() + timedelta(seconds=wait)
-            message = await self.waking.at(subscription, there, wake)
+            there = await self.waking.at(subscription, there, self.clock() + timedelta(seconds=wait))
 
         def mine(now: Walk) -> Walk | None:
-            return replace(walk.given_back(now, failed=True), wake=wake, message=message) if now.by == by else None
+            left = walk.given_back(now, failed=True)
+            return replace(left, wake=there.wake, message=there.message) if now.by == by else None
 
         await self.state.change_walk(subscription, mine)
 
@@ -267,8 +266,12 @@ class Walking:
         for each in rows:
             way.places[each.key].row = each
 
-    async def _overtaken(self, way: _Way) -> None:
-        """Read again what somebody else has changed: most often there is a new reason to walk."""
+    async def _overtaken(self, way: _Way, woken: Walk | None = None) -> None:
+        """Read again what somebody else has changed: most often there is a new reason to walk.
+
+        Args:
+            woken: With the message that was sent meanwhile.
+        """
         mine = way.walk.value
         way.is_stale = True
 
@@ -276,6 +279,8 @@ class Walking:
             if there.by != way.by:
                 return None
             there = walk.renewed(there, self.clock())
+            if woken:
+                there = replace(there, wake=woken.wake, message=woken.message)
             return replace(there, walked=there.wanted, writes=mine.writes, reads=mine.reads)
 
         row = await self.state.change_walk(way.name, still_mine)
@@ -286,10 +291,12 @@ class Walking:
     async def _leave(self, way: _Way, wake: datetime | None) -> bool:
         """Give the walk back, and see to it that somebody comes when something is due; False: it is wanted again."""
         there = way.walk.value
-        message = await self.waking.at(way.name, there, wake) if wake else None
-        left = replace(walk.given_back(there), wake=wake, message=message)
+        if there.wake and there.wake <= self.clock():
+            there = replace(there, wake=None, message=None)
+        woken = await self.waking.at(way.name, there, wake) if wake else there
+        left = walk.given_back(woken)
         if await self.state.write(way.name, replace(way.walk, value=left), []) is None:
-            await self._overtaken(way)
+            await self._overtaken(way, woken)
             return False
         return True
 

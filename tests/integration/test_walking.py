@@ -17,9 +17,14 @@ from tests.integration.world import IMAGE, OPTED_IN, SYSTEM_ASSIGNED, TEAM, USER
 
 async def heard(world: World, digest: str, image: str = IMAGE, *, ago: float = 0) -> None:
     """Let the event of a push be heard."""
+    await called(world, heard_call(digest, image, ago=ago))
+
+
+def heard_call(digest: str, image: str = IMAGE, *, ago: float = 0, failures: int = 0) -> Call:
+    """Return the message of a push's event."""
     now = datetime.now(UTC)
     message = Heard(image=f"{image}@{digest}", event_id="e1", pushed_at=now - timedelta(seconds=ago), queued_at=now)
-    await called(world, Call(heard=message))
+    return Call(heard=message, failures=failures)
 
 
 async def called(world: World, call: Call) -> None:

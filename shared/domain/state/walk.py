@@ -52,9 +52,10 @@ def is_walked(walk: Walk, now: datetime) -> bool:
 def raised(walk: Walk, now: datetime) -> tuple[Walk | None, bool]:
     """Return the walk with one more reason, and whether to send a message: not if somebody walks or is called.
 
+    A call of this very moment is the caller's own: it was written, and the answer was lost.
     None: there is a reason already that nobody has looked into yet; whoever does will see this one too.
     """
-    is_called = walk.called is not None and now - walk.called < _CALL
+    is_called = _is_called(walk, now) and walk.called != now
     if not is_walked(walk, now) and not is_called:
         return replace(walk, wanted=walk.wanted + 1, called=now), True
     if walk.wanted > walk.walked:
@@ -85,5 +86,8 @@ def is_forgotten(walk: Walk, now: datetime) -> bool:
     """Tell whether a walk is wanted and nobody will come: its walker died, or its message was lost."""
     late = walk.wake is not None and now - walk.wake > _CALL
     wanted = walk.wanted > walk.walked or bool(walk.by) or late
-    called = walk.called is not None and now - walk.called < _CALL
-    return wanted and not is_walked(walk, now) and not called
+    return wanted and not is_walked(walk, now) and not _is_called(walk, now)
+
+
+def _is_called(walk: Walk, now: datetime) -> bool:
+    return walk.called is not None and now - walk.called < _CALL

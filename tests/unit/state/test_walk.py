@@ -33,6 +33,12 @@ def test_message_that_was_lost_is_sent_again_for_the_next_reason() -> None:
     assert wanted(walk, 121)[1]
 
 
+def test_call_whose_answer_was_lost_is_sent_all_the_same() -> None:
+    written, _ = raised(Walk(), NOON)
+    assert written
+    assert raised(written, NOON)[1]
+
+
 def test_reason_that_comes_while_somebody_walks_is_seen_without_a_message() -> None:
     walk, call = wanted(walked(), 1)
     assert not call
