@@ -7,7 +7,7 @@ The partition is a subscription: its registries, its budget and its walk belong 
 
 and in the partition .bases:
 
-    seq                           the number of the last change of a base image
+    seq                           numbers of changes of base images: the last one, and which are told everywhere
     base|{repository:tag}         what a tag of the base registry points to
 
 Rows that belong together change in one transaction, each only if nobody has changed it since it was read.
@@ -34,9 +34,10 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Counter:
-    """The number of the last change of a base image."""
+    """The number of the last change of a base image, and of the last one that all subscriptions were called for."""
 
     last: int = 0
+    told: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Bases:
     seq: Row[Counter]
     tags: Mapping[str, Base]
     etags: Mapping[str, str]
+
+    @property
+    def untold(self) -> tuple[Base, ...]:
+        """What changed without all subscriptions being called: whoever saw it may have died."""
+        return tuple(base for base in self.tags.values() if base.seq > self.seq.value.told)
 
 
 class FleetState:
@@ -182,8 +188,20 @@ class FleetState:
                 return written, changed
         raise TemporaryError("Base images are changed by others all the time.", 5.0)
 
+    async def told(self, number: int) -> None:
+        """Note that all subscriptions were called for the changes of base images up to this one."""
+        for _ in range(_ATTEMPTS):
+            found = await self._rows.get(_BASES, _SEQ)
+            row = self._seq.read(_SEQ, *found) if found else None
+            if row is None or row.value.told >= number:
+                return
+            counter = replace(row.value, told=number)
+            if await self._rows.write(_BASES, [self._seq.change(replace(row, value=counter))]):
+                return
+        raise TemporaryError("Base images are changed by others all the time.", 5.0)
+
     async def _write_bases(self, bases: Bases, changed: Sequence[Base], number: int) -> Bases | None:
-        seq, etags = replace(bases.seq, value=Counter(number)), dict(bases.etags)
+        seq, etags = replace(bases.seq, value=replace(bases.seq.value, last=number)), dict(bases.etags)
         most = MOST_IN_A_TRANSACTION - 1
         for start in range(0, len(changed), most):
             rows = [self._fitting(_row(base, etags)) for base in changed[start : start + most]]

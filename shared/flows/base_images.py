@@ -27,11 +27,13 @@ class Heard:
     """What became of an event.
 
     Attributes:
-        moved: Base images that have another content than before.
+        moved: Base images that have another content than subscriptions were called for.
+        seq: The number of their last change.
         again: Seconds after which to look once more, or None.
     """
 
     moved: tuple[Base, ...]
+    seq: int
     again: float | None
 
 
@@ -67,12 +69,12 @@ class BaseImages:
             looks: How often it was looked at for this event, this time included.
         """
         try:
-            bases, moved = await self.look()
+            bases, _ = await self.look()
         except GroundswellError as error:
             log.warning("base registry not looked at", image=hint.image, reason=error)
-            bases, moved = await self.state.change_bases(lambda known, number: _believed(known, hint, number))
+            bases, _ = await self.state.change_bases(lambda known, number: _believed(known, hint, number))
         again = look_again(bases.tags.get(hint.image.name), hint, looks, self.clock())
-        return Heard(tuple(base for base in moved if base.seq == bases.seq.value.last), again)
+        return Heard(bases.untold, bases.seq.value.last, again)
 
     async def _tags(self, policy: Policy, base: Registry, repository: str, known: Mapping[str, Base]) -> list[Tag]:
         """Return a repository's tags that are wanted and not known as they are."""

@@ -88,6 +88,8 @@ class Calls:
             await self._put_back(call, error)
 
     async def _handle(self, call: Call, invocation: str, *, again: bool) -> None:
+        # What was put back may have been interrupted anywhere, too.
+        again = again or call.failures > 0
         if heard := call.heard:
             with _handling("push_heard", call, event_id=heard.event_id, image=heard.image):
                 await self._heard(heard, invocation, again=again)
@@ -132,6 +134,7 @@ class Calls:
             first, *others = self.subscriptions
             await self.waking.raise_all(others)
             await self.state.raise_walk(first, began)
+            await self.state.told(found.seq)
             await self.walking.walk(first, invocation)
 
     async def _changed(self, changed: Changed) -> None:
