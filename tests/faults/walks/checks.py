@@ -31,7 +31,7 @@ def pulled(world: World, registry: Resource, run: Resource) -> str:
 def runs_of(player: Player, name: str) -> list[Resource]:
     """Return the runs of a team's registry, oldest first."""
     runs = player.world.azure.state.of_type(RUN, registry_id(name, group_of(name)))
-    return sorted(runs, key=lambda run: int(run.name[2:]))
+    return sorted(runs, key=lambda run: str(run.properties["createTime"]))
 
 
 async def outdated(player: Player) -> list[str]:
