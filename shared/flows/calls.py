@@ -140,6 +140,9 @@ class Calls:
     async def _changed(self, changed: Changed) -> None:
         """Look at a team registry, and do at once what is due there."""
         address = RegistryId.parse(changed.registry)
+        if address.subscription.lower() not in {each.lower() for each in self.subscriptions}:
+            log.warning("registry is in no subscription that is watched", registry=address.name)
+            return
         try:
             team = await self.arm.get_registry(address)
         except GroundswellError as error:
