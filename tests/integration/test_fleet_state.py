@@ -94,7 +94,8 @@ async def test_rows_that_were_written_can_be_written_again(storage: Storage) -> 
 
 
 async def test_one_message_is_sent_however_many_raise_the_walk(storage: Storage) -> None:
-    calls = [await each.raise_walk(SUBSCRIPTION, NOON) for each in (storage.state, storage.anew(), storage.anew())]
+    workers = (storage.state, storage.anew(), storage.anew())
+    calls = [await worker.raise_walk(SUBSCRIPTION, at(n)) for n, worker in enumerate(workers)]
     assert calls == [True, False, False]
     assert (await storage.state.walk(SUBSCRIPTION)).value.wanted == 1
 

@@ -174,7 +174,9 @@ class Player:
         event = self.events.pop(step.pick % len(self.events))
         if step.copy:
             now = self.world.azure.clock.now().isoformat()
-            self.events.append({**event, "id": str(uuid.uuid4()), "eventTime": now} if step.copy == "replica" else event)
+            self.events.append(
+                {**event, "id": str(uuid.uuid4()), "eventTime": now} if step.copy == "replica" else event
+            )
         worker = self.workers[0]
         try:
             if event["eventType"] == "Microsoft.ContainerRegistry.ImagePushed":
@@ -265,7 +267,9 @@ class Player:
     @property
     def most(self) -> int:
         """Messages that a subscription may have: two, and what the dead and lost answers leave behind, or events."""
-        rough = sum(isinstance(step, Storage | Change) or bool(getattr(step, "kills", None)) for step in self.story.steps)
+        rough = sum(
+            isinstance(step, Storage | Change) or bool(getattr(step, "kills", None)) for step in self.story.steps
+        )
         return 2 + rough
 
     def _note_events(self) -> None:
