@@ -165,7 +165,7 @@ class FleetState:
         # A counter that begins anew would pass new changes off as old ones.
         last = max((counter.value.last if counter else 0, *(base.seq for base in tags.values())))
         return Bases(
-            Row(_SEQ, Counter(last), found.get(_SEQ, ("", ""))[1]),
+            Row(_SEQ, replace(counter.value if counter else Counter(), last=last), found.get(_SEQ, ("", ""))[1]),
             tags,
             {key: etag for key, (_, etag) in found.items()},
         )

@@ -76,6 +76,19 @@ async def test_change_that_somebody_saw_who_died_is_told_to_all_subscriptions(wo
     assert sorted(run.split("/")[8] for run in await world.runs_anywhere()) == [FAR, TEAM]
 
 
+async def test_push_that_was_told_gives_nobody_a_reason_again(world: World) -> None:
+    await two_subscriptions(world)
+    digest = await pushed(world, "one")
+    before = await reasons(world)
+    await heard(world, digest)
+    assert await reasons(world) == before
+
+
+async def reasons(world: World) -> list[int]:
+    state = world.groundswell.state
+    return [(await state.walk(name)).value.wanted for name in world.groundswell.settings.subscriptions]
+
+
 async def test_push_that_was_put_back_is_walked_for_although_nothing_moved_since(world: World) -> None:
     digest = await pushed(world, "one")
     await world.create_registry(TEAM, tags=OPTED_IN)
