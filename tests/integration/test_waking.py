@@ -1,4 +1,4 @@
-"""Who is called to walk a subscription, whatever happens on the way: nobody is forgotten, and no message is one too many."""
+"""Who is called to walk a subscription, whatever happens on the way: nobody is forgotten, nor called too often."""
 
 from __future__ import annotations
 
