@@ -135,7 +135,7 @@ class Calls:
             await self.waking.raise_all(others)
             await self.state.raise_walk(first, began)
             await self.state.told(found.seq)
-            await self.walking.walk(first, invocation)
+            await self.walking.walk(first, invocation, began)
 
     async def _changed(self, changed: Changed) -> None:
         """Look at a team registry, and do at once what is due there."""

@@ -70,16 +70,17 @@ class Walking:
     clock: Clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    async def walk(self, subscription: str, by: str) -> None:
+    async def walk(self, subscription: str, by: str, instead: datetime | None = None) -> None:
         """Walk until nothing is due, or hand over.
 
         Args:
             by: The invocation, which no other one shares.
+            instead: When it had a reason itself, and walks instead of sending a message.
 
         Raises:
             GroundswellError: Storage or Resource Manager cannot be asked; the walk is wanted as before.
         """
-        row = await self.state.change_walk(subscription, lambda there: walk.taken(there, by, self.clock()))
+        row = await self.state.change_walk(subscription, lambda there: walk.taken(there, by, self.clock(), instead))
         if row is None:
             await self._stand_behind(subscription)
             return

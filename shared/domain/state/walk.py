@@ -63,11 +63,17 @@ def raised(walk: Walk, now: datetime) -> tuple[Walk | None, bool]:
     return replace(walk, wanted=walk.wanted + 1), False
 
 
-def taken(walk: Walk, by: str, now: datetime) -> Walk | None:
-    """Return the walk as the invocation takes it, or None if somebody else walks."""
+def taken(walk: Walk, by: str, now: datetime, instead: datetime | None = None) -> Walk | None:
+    """Return the walk as the invocation takes it, or None if somebody else walks.
+
+    Args:
+        instead: When the invocation itself had a reason, and takes the walk instead of sending a message. One that
+            others have sent is still under way.
+    """
     if is_walked(walk, now) and walk.by != by:
         return None
-    return replace(walk, by=by, until=now + LEASE, called=None, walked=walk.wanted)
+    called = None if instead is None or walk.called == instead else walk.called
+    return replace(walk, by=by, until=now + LEASE, called=called, walked=walk.wanted)
 
 
 def renewed(walk: Walk, now: datetime) -> Walk:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.domain.state.walk import LEASE, Walk, given_back, is_forgotten, is_walked, raised, taken
 from tests.unit.state.plain import NOON, at
 
@@ -43,6 +45,18 @@ def test_reason_that_comes_while_somebody_walks_is_seen_without_a_message() -> N
     walk, call = wanted(walked(), 1)
     assert not call
     assert walk.wanted > walk.walked
+
+
+def test_message_that_is_under_way_is_not_sent_twice_because_somebody_walks_before_it_comes() -> None:
+    called, _ = raised(Walk(), NOON)
+    assert called
+    walk = taken(called, "i1", at(2), instead=at(1))
+    assert walk
+    left = given_back(walk)
+    assert raised(left, at(3)) == (replace(left, wanted=2), False)
+    mine = taken(called, "i1", at(2), instead=NOON)
+    assert mine
+    assert mine.called is None
 
 
 def test_nobody_else_walks_until_the_lease_runs_out() -> None:
