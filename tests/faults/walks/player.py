@@ -330,6 +330,9 @@ def _is_rough(step: Step) -> bool:
         return any(step.kills)
     if isinstance(step, Change):
         return step.state == "deleted"
+    if isinstance(step, Wait):
+        # A message that nobody has taken for two minutes counts as lost.
+        return step.seconds > 120
     return isinstance(step, Storage | LoseTable) or (isinstance(step, Manual) and step.kill is not None)
 
 
