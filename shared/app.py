@@ -36,6 +36,7 @@ from shared.flows.rebuilds import Rebuilds
 from shared.flows.replay import Replay
 from shared.flows.starts import Starts
 from shared.flows.stepping import Stepping
+from shared.flows.sweeping import Sweeping
 from shared.flows.views import Views
 from shared.flows.visiting import Visiting
 from shared.flows.waking import Waking
@@ -69,6 +70,7 @@ class App:
     asking: Asking
     state: FleetState
     waking: Waking
+    sweeping: Sweeping
     starts: Starts
     views: Views
     replay: Replay
@@ -129,7 +131,7 @@ def build(
     places = Places(policy=policy, fleet=fleet, onboarding=onboarding, patience=settings.settling)
     walking = Walking(
         fleet=fleet, state=state, base_images=base_images, places=places, stepping=stepping, waking=waking,
-        meter=made.meter, clock=clock,
+        meter=made.meter, clock=clock, repairs=settings.sweep == "repair",
     )  # fmt: skip
     visiting = Visiting(
         state=state, base_images=base_images, places=places, stepping=stepping, waking=waking, clock=clock
@@ -162,6 +164,9 @@ def build(
         ),
         state=state,
         waking=waking,
+        sweeping=Sweeping(
+            state=state, base_images=base_images, waking=waking, clock=clock, subscriptions=settings.subscriptions
+        ),
         views=Views(
             policy=policy, onboarding=onboarding, fleet=fleet, arm=arm, run_logs=run_logs, ledger=ledger
         ),

@@ -106,6 +106,11 @@ class Settings(BaseModel):
         description="How long a refused login, or a refusal for want of a right, still counts as 'not effective yet', "
         "in seconds.",
     )
+    sweep: Literal["repair", "report"] = Field(
+        default="repair",
+        alias="GROUNDSWELL_SWEEP",
+        description="What the sweep does about what it finds: repair it, or only report it in the log.",
+    )
     storage: str = Field(default="", alias="AzureWebJobsStorage", description="Connection string (local only).")
     storage_account: str = Field(default="", alias="AzureWebJobsStorage__accountName")
     storage_queue_uri: str = Field(default="", alias="AzureWebJobsStorage__queueServiceUri")

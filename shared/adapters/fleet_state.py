@@ -10,6 +10,8 @@ and in the partition .bases:
     seq                           numbers of changes of base images: the last one, and which are told everywhere
     base|{repository:tag}         what a tag of the base registry points to
 
+and in the partition .subscriptions a row for each subscription, so that those are seen that nobody watches any more.
+
 Rows that belong together change in one transaction, each only if nobody has changed it since it was read.
 """
 
@@ -21,14 +23,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.adapters.rows import LONGEST, MOST_IN_A_TRANSACTION, Kind, Row, Rows
+from shared.adapters.rows import LONGEST, MOST_IN_A_TRANSACTION, Change, Kind, Row, Rows
 from shared.domain.errors import TemporaryError
 from shared.domain.state import walk as walks
 from shared.domain.state.bases import Base
 from shared.domain.state.known import Known
 from shared.domain.state.walk import Walk
 
-_WALK, _SEQ, _BASES = "walk", "seq", ".bases"
+_WALK, _SEQ, _BASES, _INDEX = "walk", "seq", ".bases", ".subscriptions"
 _ATTEMPTS = 20
 
 
@@ -107,6 +109,10 @@ class FleetState:
         found = await self._rows.get(subscription.lower(), _WALK)
         return (self._walk.read(_WALK, *found) if found else None) or Row(_WALK, Walk(), found[1] if found else "")
 
+    async def subscriptions(self) -> tuple[str, ...]:
+        """Return the subscriptions of which anything is known, watched or not."""
+        return tuple(await self._rows.partition(_INDEX))
+
     async def target(self, subscription: str, task: str, registry: str) -> Row[Known] | None:
         """Read a target, or return None if nothing is known of it."""
         key = target_key(task, registry)
@@ -124,18 +130,25 @@ class FleetState:
             value = decide(row.value)
             if value is None:
                 return None
+            if not row.etag:
+                # Before the walk is: it may be there already.
+                await self._rows.write(_INDEX, [Change(subscription.lower(), "{}", "")])
             etags = await self._rows.write(subscription.lower(), [self._walk.change(replace(row, value=value))])
             if etags:
                 return Row(_WALK, value, etags[0])
         raise TemporaryError(f"The walk of subscription {subscription} is changed by others all the time.", 5.0)
 
-    async def raise_walk(self, subscription: str, now: datetime) -> bool:
-        """Note one more reason to walk a subscription; tell whether a message is to be sent."""
+    async def raise_walk(self, subscription: str, now: datetime, *, quiet: bool = False) -> bool:
+        """Note one more reason to walk a subscription; tell whether a message is to be sent.
+
+        Args:
+            quiet: The reason is the sweep.
+        """
         call = False
 
         def decide(walk: Walk) -> Walk | None:
             nonlocal call
-            raised, call = walks.raised(walk, now)
+            raised, call = walks.raised(walk, now, quiet=quiet)
             return raised
 
         await self.change_walk(subscription, decide)

@@ -23,13 +23,17 @@ class Waking:
     queues: Queues
     clock: Clock
 
-    async def raise_all(self, subscriptions: Iterable[str]) -> None:
+    async def raise_all(self, subscriptions: Iterable[str], *, quiet: bool = False) -> None:
         """Give subscriptions one more reason to be walked, and call who walks them."""
-        await each(self.raise_one(subscription) for subscription in subscriptions)
+        await each(self.raise_one(subscription, quiet=quiet) for subscription in subscriptions)
 
-    async def raise_one(self, subscription: str) -> None:
-        """Give a subscription one more reason to be walked."""
-        if await self.state.raise_walk(subscription, self.clock()):
+    async def raise_one(self, subscription: str, *, quiet: bool = False) -> None:
+        """Give a subscription one more reason to be walked.
+
+        Args:
+            quiet: The reason is the sweep.
+        """
+        if await self.state.raise_walk(subscription, self.clock(), quiet=quiet):
             try:
                 await self.queues.put(WALKS, Call(subscription=subscription).encode())
             except GroundswellError:

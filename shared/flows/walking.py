@@ -54,11 +54,16 @@ class _Way:
     bases: Bases
     places: dict[str, Place] = field(default_factory=dict)
     is_stale: bool = False
+    rests: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Walking:
-    """Walks subscriptions."""
+    """Walks subscriptions.
+
+    Attributes:
+        repairs: A walk that only the sweep wants may write and start runs; otherwise it reports what it would do.
+    """
 
     fleet: Fleet
     state: FleetState
@@ -68,6 +73,7 @@ class Walking:
     waking: Waking
     meter: Meter
     clock: Clock
+    repairs: bool = True
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def walk(self, subscription: str, by: str, instead: datetime | None = None) -> None:
@@ -152,18 +158,30 @@ class Walking:
                 way.bases, way.places, way.is_stale = again.bases, again.places, False
             now = self.clock()
             steps = {key: place.step(now) for key, place in way.places.items()}
-            due = [key for key, step in steps.items() if step.due(now)]
-            page = self._page(way, due, steps, now) if due and now < way.until else []
+            quiet = way.walk.value.quiet
+            left = [key for key, step in steps.items() if step.do in _WRITING] if quiet and not self.repairs else []
+            due = [key for key, step in steps.items() if step.due(now) and key not in left]
+            rests = way.rests if quiet and way.rests and way.rests > now else None
+            page = self._page(way, due, steps, now) if due and now < way.until and not rests else []
             if page:
                 await self._do(way, page, steps)
                 continue
-            later = [step.at for step in steps.values() if step.do is not Do.NOTHING and step.at and step.at > now]
-            wake = self._opens(way, due, steps, now) if due else min(later, default=None)
-            if wake and wake - now <= _WORTH_WAITING and wake < way.until:
+            wake = rests or self._opens(way, due, steps, now) if due else self._next(way, steps, left, now)
+            # A walk that rests is left meanwhile, so that a push finds it free.
+            if wake and not (due and rests) and wake - now <= _WORTH_WAITING and wake < way.until:
                 await self.sleep((wake - now).total_seconds())
                 continue
-            if await self._leave(way, wake):
+            for key in left:
+                log.info("sweep would", step=steps[key].do, target=key, reason=steps[key].reason)
+            if await self._leave(way, wake, is_done=not due):
                 return
+
+    @staticmethod
+    def _next(way: _Way, steps: Mapping[str, Step], left: Sequence[str], now: datetime) -> datetime | None:
+        """Return when something is due next; what is left to others keeps the wake-up that it has."""
+        later = [step.at for key, step in steps.items() if step.do is not Do.NOTHING and step.at and key not in left]
+        kept = [way.walk.value.wake] if left and way.walk.value.wake else []
+        return min((at for at in (*later, *kept) if at > now), default=None)
 
     @staticmethod
     def _opens(way: _Way, due: Sequence[str], steps: Mapping[str, Step], now: datetime) -> datetime:
@@ -247,15 +265,17 @@ class Walking:
     async def _record(self, way: _Way, values: Mapping[str, Known]) -> None:
         """Record a page in one transaction with its walk; if that is refused, each row by itself."""
         now = self.clock()
+        written = self.meter.take(way.name, WRITES)
+        way.rests = budget.rests(way.walk.value.writes, written.requests, now)
         walked = replace(
             walk.renewed(way.walk.value, now),
-            writes=budget.after(way.walk.value.writes, self.meter.take(way.name, WRITES), now),
+            writes=budget.after(way.walk.value.writes, written, now),
             reads=budget.after(way.walk.value.reads, self.meter.take(way.name, READS), now),
         )
         rows = [replace(way.places[key].row, value=value) for key, value in values.items()]
         way.walk = replace(way.walk, value=walked)
-        if written := await self.state.write(way.name, way.walk, rows):
-            self._take_over(way, *written)
+        if recorded := await self.state.write(way.name, way.walk, rows):
+            self._take_over(way, *recorded)
             return
         for row in rows:
             if alone := await self.state.write(way.name, None, [row]):
@@ -289,13 +309,15 @@ class Walking:
             raise LeaseLost(f"Another invocation walks subscription {way.name}.")
         way.walk = row
 
-    async def _leave(self, way: _Way, wake: datetime | None) -> bool:
+    async def _leave(self, way: _Way, wake: datetime | None, *, is_done: bool) -> bool:
         """Give the walk back, and see to it that somebody comes when something is due; False: it is wanted again."""
         there = way.walk.value
         if there.wake and there.wake <= self.clock():
             there = replace(there, wake=None, message=None)
         woken = await self.waking.at(way.name, there, wake) if wake else there
         left = walk.given_back(woken)
+        if there.quiet and not is_done:
+            left = replace(left, quiet=True, rests=left.wake)
         if await self.state.write(way.name, replace(way.walk, value=left), []) is None:
             await self._overtaken(way, woken)
             return False

@@ -28,6 +28,9 @@ _WORTHWHILE = 20
 _INFLOW = 2.0
 """Seconds of inflow that are waited for: a bucket holds as much, however small it is."""
 
+_SHARE = 4
+"""Of the inflow, a walk that nobody waits for uses one part in so many."""
+
 _SHORTEST = 0.2
 """Seconds between two pages that are too few to tell anything of the refill."""
 
@@ -91,6 +94,11 @@ def opens(budget: Budget, requests: int, now: datetime) -> datetime:
     missing = aim - left(replace(budget, closed=None), now)
     ready = now + timedelta(seconds=max(0.0, missing / _refill(budget)))
     return max(ready, budget.closed or now)
+
+
+def rests(budget: Budget, requests: int, now: datetime) -> datetime:
+    """Return when a walk that nobody waits for goes on after a page of so many requests."""
+    return now + timedelta(seconds=_SHARE * requests / _refill(budget))
 
 
 def after(budget: Budget, spent: Spent, now: datetime) -> Budget:

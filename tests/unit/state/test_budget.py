@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.domain.state.budget import PAGE, Budget, Spent, after, left, opens
+from shared.domain.state.budget import PAGE, Budget, Spent, after, left, opens, rests
 from tests.unit.state.plain import NOON
 
 
@@ -122,3 +122,7 @@ def test_idle_bucket_does_not_make_the_refill_look_slow() -> None:
     """It was full for most of the time: what flowed over was not seen."""
     budget = after(Budget(150, NOON, 10.0, 200), Spent(10, 190), NOON + timedelta(seconds=50))
     assert budget.refill == 10.0
+
+
+def test_walk_that_nobody_waits_for_uses_a_quarter_of_the_inflow() -> None:
+    assert rests(Budget(refill=10), 49, NOON) - NOON == timedelta(seconds=4 * 49 / 10)
