@@ -30,6 +30,7 @@ from shared.flows.calls import Calls
 from shared.flows.fanout import FanOuts
 from shared.flows.followup import Followup
 from shared.flows.hearing import Hearing
+from shared.flows.leaving import Leaving
 from shared.flows.onboarding import Onboarding
 from shared.flows.places import Places
 from shared.flows.rebuilds import Rebuilds
@@ -128,10 +129,14 @@ def build(
     waking = Waking(state=state, queues=queues, clock=clock)
     first_look = timedelta(seconds=settings.run_check_seconds)
     stepping = Stepping(onboarding=onboarding, arm=arm, run_logs=run_logs, clock=clock, first_look=first_look)
-    places = Places(policy=policy, fleet=fleet, onboarding=onboarding, patience=settings.settling)
+    places = Places(policy=policy, fleet=fleet, onboarding=onboarding, patience=settings.settling,
+                    subscriptions=settings.subscriptions)  # fmt: skip
+    leaving = Leaving(
+        policy=policy, fleet=fleet, arm=arm, onboarding=onboarding, state=state, waking=waking, clock=clock
+    )
     walking = Walking(
-        fleet=fleet, state=state, base_images=base_images, places=places, stepping=stepping, waking=waking,
-        meter=made.meter, clock=clock, repairs=settings.sweep == "repair",
+        fleet=fleet, state=state, base_images=base_images, places=places, stepping=stepping, leaving=leaving,
+        waking=waking, meter=made.meter, clock=clock, repairs=settings.sweep == "repair",
     )  # fmt: skip
     visiting = Visiting(
         state=state, base_images=base_images, places=places, stepping=stepping, waking=waking, clock=clock

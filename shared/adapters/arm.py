@@ -94,6 +94,12 @@ class Arm:
             client = self._clients.tasks(registry.subscription)
             return _json(await client.tasks.create(registry.group, registry.name, name, body))
 
+    async def delete_task(self, registry: RegistryId, name: str) -> None:
+        """Delete a task, if it exists."""
+        with doing(f"delete task {name} of {registry.name}"):
+            client = self._clients.tasks(registry.subscription)
+            await or_none(client.tasks.delete(registry.group, registry.name, name))
+
     async def get_identity(self, subscription: str, group: str, name: str) -> UserIdentity | None:
         """Return a user-assigned identity, or None if it does not exist."""
         with doing(f"read identity {name}"):
@@ -153,6 +159,12 @@ class Arm:
         except AzureError as error:
             raise from_azure(error, what) from error
         return True
+
+    async def revoke(self, grant: Grant, principal_id: str) -> None:
+        """Take back a role, if it was assigned under the name that Groundswell gives; others' assignments stay."""
+        with doing(f"take back {grant.role_name} on {grant.scope.rpartition('/')[2]}"):
+            client = self._clients.authorization(grant.scope.split("/")[2])
+            await or_none(client.role_assignments.delete(grant.scope.lstrip("/"), grant.assignment_name(principal_id)))
 
     async def schedule_run(self, registry: RegistryId, body: dict[str, Any]) -> Run:
         """Start a run. Never retried here: after an unclear answer the run may exist."""

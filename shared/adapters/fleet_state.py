@@ -154,6 +154,10 @@ class FleetState:
         await self.change_walk(subscription, decide)
         return call
 
+    async def forget(self, subscription: str, target: Row[Known]) -> bool:
+        """Forget a target; False: somebody has changed it meanwhile."""
+        return await self._rows.write(subscription.lower(), [Change(target.key, None, target.etag)]) is not None
+
     async def write(
         self, subscription: str, walk: Row[Walk] | None, targets: Sequence[Row[Known]]
     ) -> tuple[Row[Walk] | None, list[Row[Known]]] | None:

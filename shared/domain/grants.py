@@ -71,6 +71,14 @@ class Assignments:
         return [entry for entry in wanted if entry in self.entries]
 
 
+def ever(team_id: str, base_id: str) -> tuple[Grant, ...]:
+    """Return every grant that a task's identity may have got, in whatever modes its registries were."""
+    return (
+        *(Grant(base_id, role) for role in (ACR_PULL, REPOSITORY_READER)),
+        *(Grant(team_id, role) for role in (REPOSITORY_WRITER, ACR_PUSH)),
+    )
+
+
 def logs_in_at_home(team: Registry, *, system_assigned: bool) -> bool:
     """Tell whether a task needs a credential for its own registry.
 

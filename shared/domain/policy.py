@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationInfo, field_validator
@@ -76,6 +77,28 @@ class Platform(_Part):
     architecture: Literal["amd64", "x86", "386", "arm", "arm64"] = Field(
         default="amd64", description="The processor; 386 in quotes."
     )
+
+
+class Offboarding(_Part):
+    """What becomes of what Groundswell made for a registry that leaves."""
+
+    after: str = Field(
+        default="7d",
+        pattern=r"^[1-9][0-9]{0,3}[dh]$",
+        description="How long it is left alone: days (7d) or hours (12h).",
+    )
+    action: Literal["delete", "keep"] = Field(
+        default="keep", description="What happens then to its task, grants and identity."
+    )
+
+    @property
+    def grace(self) -> timedelta:
+        """How long what leaves is left alone."""
+        number = int(self.after[:-1])
+        return timedelta(days=number) if self.after.endswith("d") else timedelta(hours=number)
+
+
+KEEP = Offboarding()
 
 
 def _pattern(text: object, info: ValidationInfo[str], *, any_repository: bool = False) -> Pattern:
@@ -230,6 +253,7 @@ class Policy(_Part):
         # One is Groundswell's own.
         json_schema_extra={"maxProperties": MOST_TAGS - 1},
     )
+    offboarding: Offboarding = Field(default=KEEP, description="What becomes of the tasks of registries that leave.")
     tasks: tuple[TaskPolicy, ...] = Field(min_length=1, description="The ACR tasks that team registries get.")
 
     @classmethod

@@ -31,11 +31,13 @@ class Applied:
         task_id: ARM id of the task.
         writes: What had to be written, e.g. `grant AcrPull`; empty when nothing had to.
         checked: Azure was asked; otherwise the fleet's lists say so, which may be a little old.
+        principal: Of the identity that the task has for itself, or "".
     """
 
     task_id: str
     writes: tuple[str, ...]
     checked: bool = True
+    principal: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Onboarding:
             known: The task whose credential was seen to be right, or None.
         """
         try:
-            identity = await self._find_identity(target.policy)
+            identity = await self.find_identity(target.policy)
             body = target.body(identity)
             if body is None:
                 return Glance("", armed=False)
@@ -144,7 +146,7 @@ class Onboarding:
             known = await self.ledger.verified(team.name, name)
             return (None if newborn and known is None else await self.arm.get_task(team.address, name)), known
 
-        identity, (task, known) = await both(self._find_identity(target.policy, fresh=fresh), find_task())
+        identity, (task, known) = await both(self.find_identity(target.policy, fresh=fresh), find_task())
         principal = identity.principal_id if identity else system_principal(task) if target.system_assigned else ""
         held = await self._held(target, principal) if principal else {}
         granted = max((made for made in held.values() if made), default=None)
@@ -203,7 +205,7 @@ class Onboarding:
         if writes:
             log.info("registry brought to its desired state", registry=target.team.name, task=target.task.name,
                      writes="; ".join(writes))  # fmt: skip
-        return Applied(str(task["id"]), tuple(writes))
+        return Applied(str(task["id"]), tuple(writes), principal=system_principal(task))
 
     async def _write_task(self, body: dict[str, Any], state: State) -> tuple[Mapping[str, Any], list[str]]:
         """Write the task if it has to be; return it and what was written."""
@@ -222,7 +224,8 @@ class Onboarding:
         except GroundswellError as error:
             log.warning("credential not recorded", registry=target.team.name, task=name, reason=error)
 
-    async def _find_identity(self, policy: Policy, *, fresh: bool = False) -> UserIdentity | None:
+    async def find_identity(self, policy: Policy, *, fresh: bool = False) -> UserIdentity | None:
+        """Return the fleet's identity, or None if there is none."""
         wanted = policy.identity
         if isinstance(wanted, SystemAssigned):
             return None

@@ -12,12 +12,16 @@ from shared.adapters.rows import Row
 from shared.domain.policy import Policy, select
 from shared.domain.registries import Registry
 from shared.domain.selectors import Selection
+from shared.domain.state import leaving
 from shared.domain.state.bases import Base
-from shared.domain.state.known import Known
+from shared.domain.state.known import Armed, Known
 from shared.domain.state.steps import Step, Wanted, next_step
 from shared.domain.targets import Target
 from shared.flows.onboarding import Onboarding
 from shared.flows.stepping import Visit, verified
+from shared.logs import Log
+
+log = Log("places")
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Places:
     fleet: Fleet
     onboarding: Onboarding
     patience: timedelta
+    subscriptions: tuple[str, ...]
 
     def wanted_by(self, bases: Bases) -> Mapping[str, tuple[Base, ...]]:
         """Return the base images that each task builds on, by the task's name."""
@@ -80,22 +85,48 @@ class Places:
                     places[row.key] = await self.one(row, Target(policy, task, team, base), images[task.name])
         for key, row in there.targets.items():
             if key not in places:
-                places[key] = Place(row, Wanted(Selection.NOT_SELECTED, (), "", gone=True), None)
+                places[key] = Place(row, self._lost(row.value, there.name), None)
+        _see_crowds(places)
         _estimate(places)
         return places
+
+    def _lost(self, known: Known, subscription: str) -> Wanted:
+        """Tell what a target should be that no list has, or no task of the policy."""
+        policy, dropped = self.policy(), ""
+        if subscription not in map(str.lower, self.subscriptions):
+            dropped = "Its subscription is not watched any more."
+        elif policy.task(known.task) is None:
+            dropped = f"The policy has no task {known.task} any more."
+        return Wanted(Selection.NOT_SELECTED, (), "", gone=not dropped, dropped=dropped, offboarding=policy.offboarding)
 
     async def one(self, row: Row[Known], target: Target, bases: tuple[Base, ...]) -> Place:
         """Return one target, as lists tell whether it is armed."""
         team, task = target.team, target.task
         if row.value.created != team.created:
             # Made anew under its old name: another registry.
-            row = replace(row, value=Known(team.id, task.name, team.created))
+            former = Armed(principal=row.value.armed.principal)
+            row = replace(row, value=Known(team.id, task.name, team.created, armed=former))
         selection, refusal = select(target.policy, task, team.name, team.tags), task.problem or target.refusal
-        wanted = Wanted(selection, bases, "", refusal=refusal, patience=self.patience)
+        wanted = Wanted(selection, bases, "", refusal=refusal, patience=self.patience,
+                        offboarding=target.policy.offboarding)  # fmt: skip
         if selection is Selection.SELECTED and not refusal:
             glance = await self.onboarding.glance(target, verified(row.value.armed))
             wanted = replace(wanted, spec=glance.spec, armed=glance.armed)
         return Place(row, wanted, target)
+
+
+def _see_crowds(places: Mapping[str, Place]) -> None:
+    """Tell those that leave whether many do, and whether another target of their registry stays."""
+    leavers = [place for place in places.values() if place.row.value.leaving_since and not place.wanted.stays]
+    if not leavers:
+        return
+    crowd = leaving.is_crowd(len(leavers), len(places))
+    staying = {place.row.value.registry.lower() for place in places.values() if place.wanted.stays}
+    if crowd:
+        log.warning("many registries leave at once", leaving=len(leavers), targets=len(places))
+    for place in leavers:
+        shared = place.row.value.registry.lower() in staying
+        place.wanted = replace(place.wanted, crowd=crowd, shared=shared)
 
 
 def _estimate(places: Mapping[str, Place]) -> None:

@@ -12,6 +12,7 @@ from shared.adapters.run_logs import RunLogs
 from shared.domain import desired, refusals, retries
 from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, PermanentError, TemporaryError
+from shared.domain.grants import ever
 from shared.domain.moments import Clock
 from shared.domain.refusals import Refused
 from shared.domain.runs import Run
@@ -20,6 +21,7 @@ from shared.domain.state.bases import Base
 from shared.domain.state.known import Armed, Claim, Failure, Known, Ran, Why
 from shared.domain.state.steps import Do, Step, Wanted, next_step
 from shared.domain.targets import Target, Verified
+from shared.flows.leaving import revoke
 from shared.flows.onboarding import Onboarding
 from shared.logs import Log
 
@@ -155,11 +157,15 @@ class Stepping:
         target, memory = visit.target, _Remembered(now.armed)
         onboarding = replace(self.onboarding, ledger=memory)
         try:
-            await onboarding.ensure(target, newborn=self._is_newborn(target), fresh=bool(now.armed.problem))
+            applied = await onboarding.ensure(target, newborn=self._is_newborn(target), fresh=bool(now.armed.problem))
+            former = now.armed.principal
+            if former and former != applied.principal and target.policy.offboarding.action == "delete":
+                # That identity went with a task or a registry that was deleted.
+                await revoke(self.arm, former, ever(target.team.id, target.base.id))
         except (TemporaryError, PermanentError) as error:
             return self._not_armed(now, visit, error)
         seen = memory.value or Verified("", "")
-        return replace(now, armed=Armed(seen.fingerprint, seen.modified, seen=self.clock()))
+        return replace(now, armed=Armed(seen.fingerprint, seen.modified, self.clock(), applied.principal))
 
     def _not_armed(self, now: Known, visit: Visit, error: GroundswellError) -> Known:
         visit.errors.append(error)

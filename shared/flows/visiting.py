@@ -81,7 +81,7 @@ class Visiting:
         by, errors = uuid.uuid4().hex, list[GroundswellError]()
         for _ in range(_STEPS):
             step = place.step(self.clock())
-            if not step.due(self.clock()) or step.do in (Do.LOOK_AT_RUN, Do.LOOK_AT_TAGS, Do.LOOK_AT_IMAGE):
+            if not step.due(self.clock()) or step.do not in (Do.LOOK_FOR_RUNS, Do.ARM, Do.RUN):
                 break
             visit = place.visit(seq, by)
             if step.do in (Do.RUN, Do.ARM):

@@ -18,7 +18,9 @@ from shared.domain.state import budget, walk
 from shared.domain.state.known import Known
 from shared.domain.state.steps import Do, Step
 from shared.domain.state.walk import Walk
+from shared.flows import leaving
 from shared.flows.base_images import BaseImages
+from shared.flows.leaving import Leaving
 from shared.flows.places import Place, Places
 from shared.flows.stepping import Stepping, Visit
 from shared.flows.waking import Waking
@@ -37,8 +39,9 @@ _LIST_AGAIN = 5.0
 
 _SHORTEST_WAIT = timedelta(seconds=0.2)
 
-_WRITING = {Do.RUN: 1, Do.ARM: 4}
-"""Writes that a step can take. To arm: identity, grant, task, and a look at the credential, which counts as one."""
+_WRITING = {Do.RUN: 1, Do.ARM: 4, Do.OFFBOARD: 3}
+"""Writes that a step can take. To offboard: task and grants. To arm: identity, grant, task, and a look at the
+credential, which counts as one."""
 
 _READS_TO_LOOK = 2
 
@@ -70,6 +73,7 @@ class Walking:
     base_images: BaseImages
     places: Places
     stepping: Stepping
+    leaving: Leaving
     waking: Waking
     meter: Meter
     clock: Clock
@@ -212,6 +216,8 @@ class Walking:
     async def _do(self, way: _Way, page: Sequence[str], steps: Mapping[str, Step]) -> None:
         """Claim a page, work on all of it side by side, and record what became of it."""
         seq = way.bases.seq.value.last
+        leavers = [key for key in page if steps[key].do in leaving.STEPS]
+        page = [key for key in page if key not in leavers]
         visits = {key: way.places[key].visit(seq, way.by) for key in page}
         to_claim = [key for key in page if steps[key].do in (Do.RUN, Do.ARM)]
         if to_claim and not await self._claim(way, to_claim, visits, steps):
@@ -222,7 +228,19 @@ class Walking:
         for key, value in zip(page, after, strict=True):
             way.places[key].armed(value)
         values = await self._looked(way, dict(zip(page, after, strict=True)))
-        await self._record(way, values)
+        await self._record(way, {**values, **await self._seen_off(way, leavers, steps)})
+
+    async def _seen_off(self, way: _Way, page: Sequence[str], steps: Mapping[str, Step]) -> Mapping[str, Known]:
+        """Take the steps of what leaves; return what is to be remembered of it, and forget the rest."""
+        places = [way.places[key] for key in page]
+        after = await asyncio.gather(
+            *(self.leaving.take(place.row.value, place.wanted, steps[place.row.key]) for place in places)
+        )
+        for place, value in zip(places, after, strict=True):
+            if value is None:
+                await self.state.forget(way.name, place.row)
+                del way.places[place.row.key]
+        return {place.row.key: value for place, value in zip(places, after, strict=True) if value is not None}
 
     async def _claim(
         self, way: _Way, page: Sequence[str], visits: Mapping[str, Visit], steps: Mapping[str, Step]

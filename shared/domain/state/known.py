@@ -92,6 +92,7 @@ class Armed:
         spec: Fingerprint of the task whose credential is known to be right, and …
         modified: … as of which change of it.
         seen: When Azure itself was last asked, and not only lists.
+        principal: Of the identity that the task has for itself, or "".
         problem: What could not be brought about, or "".
         failures: How often in a row, and …
         since: … since when.
@@ -101,6 +102,7 @@ class Armed:
     spec: str = ""
     modified: str = ""
     seen: datetime | None = None
+    principal: str = ""
     problem: str = ""
     failures: int = 0
     since: datetime | None = None
@@ -158,6 +160,8 @@ class Known:
         look: When the run, or the list of runs, is looked at next.
         looks: How often it was looked at.
         past: The runs before the last one, newest last.
+        missing_since: When its registry was first looked for and did not exist.
+        leaving_since: When it was first seen not to belong to the fleet any more.
     """
 
     registry: str
@@ -175,6 +179,8 @@ class Known:
     look: datetime | None = None
     looks: int = 0
     past: tuple[Ran, ...] = ()
+    missing_since: datetime | None = None
+    leaving_since: datetime | None = None
 
     @property
     def runs(self) -> tuple[Ran, ...]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shared.domain.policy import KEEP, Offboarding
 from shared.domain.selectors import Selection
-from shared.domain.state import coverage
+from shared.domain.state import coverage, leaving
 from shared.domain.state.bases import Base
-from shared.domain.state.known import Failure, Known, Ran, Why
+from shared.domain.state.known import Armed, Failure, Known, Ran, Why
+from shared.domain.state.leaving import Act
 
 _TOGETHER = timedelta(seconds=10)
 """How long tags that stood on one content may take to move together."""
@@ -48,6 +50,9 @@ class Do(StrEnum):
     LOOK_FOR_RUNS = "look for runs"
     ARM = "arm"
     RUN = "run"
+    NOTE = "note that it leaves or is back"
+    LOOK_FOR_REGISTRY = "look for the registry"
+    OFFBOARD = "offboard"
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,11 @@ class Wanted:
         bases: The base images that the task builds on.
         spec: Fingerprint of the task as it should be.
         armed: Identity, grants, task and credential are as they should be, as far as lists tell.
-        gone: The registry exists no more.
+        gone: No list has the registry any more.
+        dropped: Why it is none of the fleet's whether or not its registry exists, or "".
+        offboarding: What becomes of what leaves.
+        crowd: So many leave at once that a person is to look at it first.
+        shared: Another target of its registry stays.
         refusal: Why the team's values or the task's file cannot be accepted, or "".
         replicated: Regions of the base registry may lag behind one another.
         proves: The app may look at the target's images.
@@ -91,10 +100,24 @@ class Wanted:
     spec: str
     armed: bool = True
     gone: bool = False
+    dropped: str = ""
+    offboarding: Offboarding = KEEP
+    crowd: bool = False
+    shared: bool = False
     refusal: str = ""
     replicated: bool = False
     proves: bool = False
     patience: timedelta = timedelta(minutes=15)
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be seen of it any more."""
+        return self.gone or bool(self.dropped)
+
+    @property
+    def stays(self) -> bool:
+        """Whether it belongs to the fleet."""
+        return not self.lost and self.selection in (Selection.SELECTED, Selection.PAUSED)
 
 
 def next_step(known: Known, wanted: Wanted, now: datetime) -> Step:
@@ -107,7 +130,7 @@ _Rule = Callable[[Known, Wanted, datetime], Step | None]
 
 def _claimed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     """Whoever holds the claim may have started a run that is not on record: it is looked for before any other."""
-    if wanted.gone or known.claim is None:
+    if wanted.lost or known.claim is None:
         return None
     return Step(State.BUILDING, Do.LOOK_FOR_RUNS, "Its run is being started.", known.claim.until)
 
@@ -115,7 +138,7 @@ def _claimed(known: Known, wanted: Wanted, now: datetime) -> Step | None:
 def _under_way(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     """A target has one run at a time. What becomes of it is recorded whatever was decided since."""
     run = known.run
-    if wanted.gone or run is None or run.ended:
+    if wanted.lost or run is None or run.ended:
         return None
     return Step(State.BUILDING, Do.LOOK_AT_RUN, f"Run {run.id} is under way ({run.why}).", known.look)
 
@@ -123,7 +146,7 @@ def _under_way(known: Known, wanted: Wanted, now: datetime) -> Step | None:
 def _ended(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     """Tags and image are looked at before anything is decided on them."""
     run = known.run
-    if wanted.gone or run is None or run.ended is None or not run.succeeded:
+    if wanted.lost or run is None or run.ended is None or not run.succeeded:
         return None
     if run.looked is None:
         return Step(State.BUILDING, Do.LOOK_AT_TAGS, f"Run {run.id} has ended; what it pulled is looked at.")
@@ -132,9 +155,22 @@ def _ended(known: Known, wanted: Wanted, now: datetime) -> Step | None:
     return None
 
 
+_LEAVING = {Act.NOTHING: Do.NOTHING, Act.NOTE: Do.NOTE, Act.LOOK: Do.LOOK_FOR_REGISTRY, Act.REMOVE: Do.OFFBOARD}
+
+
+def _leaves(known: Known, wanted: Wanted, now: datetime) -> Step | None:
+    """What belongs to the fleet no more is left alone for a while, and then removed if the policy says so."""
+    if wanted.stays:
+        is_back = known.leaving_since or known.missing_since
+        return Step(State.WAITING, Do.NOTE, "It belongs to the fleet again.") if is_back else None
+    if not wanted.lost and known.armed == Armed() and known.run is None:
+        return None
+    found = leaving.decide(known, wanted.offboarding, now, gone=wanted.gone, crowd=wanted.crowd,
+                           why=wanted.dropped or f"The policy says {wanted.selection}.")  # fmt: skip
+    return Step(State.LEAVING, _LEAVING[found.act], found.reason, found.at)
+
+
 def _left_alone(known: Known, wanted: Wanted, now: datetime) -> Step | None:
-    if wanted.gone:
-        return Step(State.LEAVING, Do.NOTHING, "The registry does not exist any more.")
     if wanted.selection is Selection.PAUSED:
         return Step(State.PAUSED, Do.NOTHING, "The team has paused its rebuilds (tag base-image-rebuilds=paused).")
     if wanted.selection is not Selection.SELECTED:
@@ -260,6 +296,6 @@ def _up_to_date(known: Known, wanted: Wanted, now: datetime) -> Step:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _claimed, _under_way, _ended, _left_alone, _not_armed, _no_base_image, _asked, _never_ran, _changed,
+    _claimed, _under_way, _ended, _leaves, _left_alone, _not_armed, _no_base_image, _asked, _never_ran, _changed,
     _on_older_content, _failed, _up_to_date,
 )  # fmt: skip

