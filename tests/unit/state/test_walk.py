@@ -86,17 +86,24 @@ def test_walk_is_forgotten_if_its_walker_died_its_message_was_lost_or_its_wake_u
     assert not is_forgotten(Walk(wake=NOON), at(60))
 
 
+def swept(walk: Walk) -> Walk:
+    after, _ = raised(walk, NOON, quiet=True)
+    assert after
+    return after
+
+
 def test_walk_is_quiet_as_long_as_only_the_sweep_wants_it() -> None:
-    swept, _ = raised(Walk(), NOON, quiet=True)
-    assert raised(swept, NOON, quiet=True)[0].quiet
-    assert not raised(swept, NOON)[0].quiet
-    assert not raised(raised(Walk(), NOON)[0], NOON, quiet=True)[0].quiet
+    assert swept(Walk()).quiet
+    pushed, _ = raised(swept(Walk()), at(1))
+    assert pushed
+    assert not pushed.quiet
+    assert not swept(Walk(wanted=1)).quiet
 
 
 def test_walk_that_was_due_by_itself_is_not_quiet() -> None:
-    swept, _ = raised(Walk(wake=at(10)), NOON, quiet=True)
-    early, due = taken(swept, "i1", at(9)), taken(swept, "i1", at(10))
-    resting = taken(replace(swept, rests=at(10)), "i1", at(10))
+    waiting = swept(Walk(wake=at(10)))
+    early, due = taken(waiting, "i1", at(9)), taken(waiting, "i1", at(10))
+    resting = taken(replace(waiting, rests=at(10)), "i1", at(10))
     assert early
     assert due
     assert resting
