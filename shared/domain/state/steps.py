@@ -167,7 +167,9 @@ def _leaves(known: Known, wanted: Wanted, now: datetime) -> Step | None:
         return None
     found = leaving.decide(known, wanted.offboarding, now, gone=wanted.gone, crowd=wanted.crowd,
                            why=wanted.dropped or f"The policy says {wanted.selection}.")  # fmt: skip
-    return Step(State.LEAVING, _LEAVING[found.act], found.reason, found.at)
+    is_kept = wanted.offboarding.action == "keep" and not wanted.lost
+    state = State.NOT_SELECTED if is_kept else State.LEAVING
+    return Step(state, _LEAVING[found.act], found.reason, found.at)
 
 
 def _left_alone(known: Known, wanted: Wanted, now: datetime) -> Step | None:

@@ -34,7 +34,7 @@ def test_what_leaves_is_noted_and_removed_after_its_grace(want: object) -> None:
 
 def test_what_leaves_is_kept_and_reported_unless_the_policy_says_delete() -> None:
     found = step(left(), replace(OUT, offboarding=Offboarding()), 1_000 * HOUR)
-    assert (found.do, found.state) == (Do.NOTHING, State.LEAVING)
+    assert (found.do, found.state) == (Do.NOTHING, State.NOT_SELECTED)
     assert "kept" in found.reason
 
 

@@ -91,9 +91,9 @@ def test_image_is_looked_at_where_the_app_may() -> None:
     [
         ({"gone": True}, State.LEAVING),
         ({"selection": Selection.PAUSED}, State.PAUSED),
-        ({"selection": Selection.OPTED_OUT}, State.LEAVING),
-        ({"selection": Selection.NOT_SELECTED}, State.LEAVING),
-        ({"selection": Selection.IS_BASE}, State.LEAVING),
+        ({"selection": Selection.OPTED_OUT}, State.NOT_SELECTED),
+        ({"selection": Selection.NOT_SELECTED}, State.NOT_SELECTED),
+        ({"selection": Selection.IS_BASE}, State.NOT_SELECTED),
         ({"refusal": "contextUrl holds a quote"}, State.NOT_ARMED),
     ],
 )
