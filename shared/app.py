@@ -164,7 +164,7 @@ def build(
             subscriptions=settings.subscriptions,
         ),
         asking=Asking(
-            policy=policy, fleet=fleet, images=images, visiting=visiting, subscriptions=settings.subscriptions,
+            policy=policy, fleet=fleet, images=images, visiting=visiting,
             registry_suffix=settings.registry_suffix,
         ),
         state=state,

@@ -17,13 +17,11 @@ Rows that belong together change in one transaction, each only if nobody has cha
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.adapters.rows import LONGEST, MOST_IN_A_TRANSACTION, Change, Kind, Row, Rows
+from shared.adapters.rows import LONGEST, MOST_IN_A_TRANSACTION, Change, Kind, Row, Rows, safe
 from shared.domain.errors import TemporaryError
 from shared.domain.state import walk as walks
 from shared.domain.state.bases import Base
@@ -242,11 +240,5 @@ def target_key(task: str, registry: str) -> str:
 
 
 def _row(base: Base, etags: Mapping[str, str]) -> Row[Base]:
-    key = f"base|{_safe(base.image.name)}"
+    key = f"base|{safe(base.image.name)}"
     return Row(key, base, etags.get(key, ""))
-
-
-def _safe(text: str) -> str:
-    r"""Return text that may be part of a row key (no / \ # ? nor control characters), still one for one."""
-    kept = re.sub(r"[^A-Za-z0-9_.:@=+-]", "_", text)
-    return kept if kept == text else f"{kept[:150]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"

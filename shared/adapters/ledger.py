@@ -24,8 +24,6 @@ Rows that must agree change in one transaction, with ETags.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +36,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoun
 from shared.adapters.azure_errors import from_azure
 from shared.adapters.clients import Clients
 from shared.adapters.messages import RebuildRequest
+from shared.adapters.rows import is_table_gone, safe
 from shared.domain import images
 from shared.domain.echo import shown
 from shared.domain.errors import InvalidInput, TemporaryError
@@ -192,7 +191,7 @@ class Ledger:
             "created": build.created, "image": str(build.image or ""),
         }  # fmt: skip
         rows = [f"run|{run_id}", _build_key(build), f"turn|{build.task}"]
-        content = f"build|{build.task}|{_safe(build.image.digest)}" if build.image and build.image.digest else rows[1]
+        content = f"build|{build.task}|{safe(build.image.digest)}" if build.image and build.image.digest else rows[1]
         if content != rows[1]:
             rows.append(content)
         with self._doing("record a run"):
@@ -278,7 +277,7 @@ class Ledger:
     async def request(self, registry: str, request: RebuildRequest, outcome: str, reason: str, at: datetime) -> None:
         """Record a request and what became of it (the newest outcome stays)."""
         row = {
-            **_key(registry, f"request|{_safe(request.id)}"), "task": request.task, "cause": request.cause.value,
+            **_key(registry, f"request|{safe(request.id)}"), "task": request.task, "cause": request.cause.value,
             "eventId": request.event_id, "requestedAt": request.requested_at, "outcome": outcome,
             "reason": shown(reason, 1000), "handledAt": at, "attempts": request.attempts,
         }  # fmt: skip
@@ -363,7 +362,7 @@ class Ledger:
         try:
             yield
         except AzureError as error:
-            if _table_is_gone(error):
+            if is_table_gone(error):
                 # Lost or deleted while the app runs: the next attempt makes it anew.
                 self._client = None
                 raise TemporaryError(f"Could not {what} in the ledger: its table is gone.", 15.0) from error
@@ -373,7 +372,7 @@ class Ledger:
         try:
             return await (await self._table()).get_entity(partition.lower(), row)
         except ResourceNotFoundError as error:
-            if _table_is_gone(error):
+            if is_table_gone(error):
                 raise
             return None
 
@@ -385,14 +384,10 @@ class Ledger:
         try:
             done = await (await self._table()).submit_transaction(changes)
         except HttpResponseError as error:
-            if error.status_code not in (404, 409, 412) or _table_is_gone(error):
+            if error.status_code not in (404, 409, 412) or is_table_gone(error):
                 raise
             return None
         return [str(one.get("etag", "")) for one in done]
-
-
-def _table_is_gone(error: AzureError) -> bool:
-    return getattr(error, "error_code", None) == "TableNotFound"
 
 
 def _key(registry: str, row: str) -> dict[str, Any]:
@@ -400,12 +395,12 @@ def _key(registry: str, row: str) -> dict[str, Any]:
 
 
 def _tag_key(image: BaseImage) -> dict[str, Any]:
-    return {"PartitionKey": ".images", "RowKey": f"tag|{_safe(image.name)}"}
+    return {"PartitionKey": ".images", "RowKey": f"tag|{safe(image.name)}"}
 
 
 def _fan_out_key(digest: str, tasks: tuple[str, ...]) -> dict[str, Any]:
     content = " ".join((digest, *sorted(tasks)))
-    return {"PartitionKey": ".images", "RowKey": f"fan-out|{_safe(content)}"}
+    return {"PartitionKey": ".images", "RowKey": f"fan-out|{safe(content)}"}
 
 
 def _of(build: Build, row: TableEntity | None) -> TableEntity | None:
@@ -472,10 +467,4 @@ def _delete(row: TableEntity) -> _Change:
 
 
 def _build_key(build: Build) -> str:
-    return f"build|{build.task}|{_safe(build.key)}"
-
-
-def _safe(text: str) -> str:
-    r"""Return text that may be part of a row key (no / \ # ? nor control characters), still one for one."""
-    kept = re.sub(r"[^A-Za-z0-9_.:@=+-]", "_", text)
-    return kept if kept == text else f"{kept[:150]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"build|{build.task}|{safe(build.key)}"

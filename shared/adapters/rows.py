@@ -7,6 +7,8 @@ characters (https://learn.microsoft.com/rest/api/storageservices/understanding-t
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +109,7 @@ class Rows:
             try:
                 row = await (await self._table()).get_entity(partition, key)
             except ResourceNotFoundError as error:
-                if _table_is_gone(error):
+                if is_table_gone(error):
                     raise
                 return None
             return _read(row)
@@ -122,7 +124,7 @@ class Rows:
             try:
                 done = await (await self._table()).submit_transaction([_operation(partition, each) for each in changes])
             except HttpResponseError as error:
-                if error.status_code not in (404, 409, 412) or _table_is_gone(error):
+                if error.status_code not in (404, 409, 412) or is_table_gone(error):
                     raise
                 return None
             return [str(one.get("etag", "")) for one in done]
@@ -132,7 +134,7 @@ class Rows:
         try:
             yield
         except AzureError as error:
-            if _table_is_gone(error):
+            if is_table_gone(error):
                 # Lost or deleted while the app runs: the next attempt makes it anew.
                 self._client = None
                 raise TemporaryError(f"Could not {what} rows of table {self._name}: it is gone.", 15.0) from error
@@ -151,5 +153,12 @@ def _operation(partition: str, change: Change) -> tuple[Any, ...]:
     return ("update", entity, {"mode": "replace", **unchanged}) if change.etag else ("create", entity)
 
 
-def _table_is_gone(error: AzureError) -> bool:
+def is_table_gone(error: AzureError) -> bool:
+    """Tell whether a request failed because there is no such table."""
     return getattr(error, "error_code", None) == "TableNotFound"
+
+
+def safe(text: str) -> str:
+    r"""Return text that may be part of a row key (no / \ # ? nor control characters), still one for one."""
+    kept = re.sub(r"[^A-Za-z0-9_.:@=+-]", "_", text)
+    return kept if kept == text else f"{kept[:150]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from shared.domain import network
 from shared.domain.conditions import Condition
+from shared.domain.echo import shown
 
 # A registry answers 401 to an identity without rights, 403 to an address that its firewall does not admit
 # (https://github.com/Azure/azure-cli/issues/28151). The builder writes the status alone
@@ -21,6 +22,7 @@ _FIRST_STEP = "Executing step ID:"
 _DENIED = re.compile(
     r"(?:https://(?P<host>[^/\s\"]+)/\S* )?(?:denied: )?client with IP '[^']*' is not allowed access", re.IGNORECASE
 )
+_ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
 LEFT_OUT = "[The first "
 """How a log begins whose first part is left out: it is so long that steps were executed."""
 
@@ -63,7 +65,7 @@ class Judgement:
 
 def read(text: str) -> Refused | None:
     """Tell from a failed run's log what refused its login, or None if that is not why it failed."""
-    if denied := _DENIED.search(_end(text)):
+    if denied := _DENIED.search("\n".join(_end(text))):
         return Refused(Refusal.FIREWALL, (denied["host"] or "").lower())
     before = "" if text.startswith(LEFT_OUT) else text.partition(_FIRST_STEP)[0]
     refused = _TOKEN_REFUSED.search(before)
@@ -72,8 +74,16 @@ def read(text: str) -> Refused | None:
     return Refused(Refusal.TOKEN if refused[1] == "401" else Refusal.FORBIDDEN)
 
 
-def _end(text: str) -> str:
-    return "\n".join([line for line in text.splitlines() if line.strip()][-_LAST_WORDS:])
+def failure_line(text: str) -> str:
+    """Return the line of a log that says best why the run failed, or "".
+
+    The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
+    """
+    return next((said for line in _end(text) if _ERROR_LINE.search(said := shown(line, 500))), "")
+
+
+def _end(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()][-_LAST_WORDS:]
 
 
 def judge(

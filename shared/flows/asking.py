@@ -65,7 +65,6 @@ class Asking:
     fleet: Fleet
     images: RegistryImages
     visiting: Visiting
-    subscriptions: tuple[str, ...]
     registry_suffix: str
 
     @telemetry.traced("start_run")

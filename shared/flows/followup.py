@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,7 +14,6 @@ from shared.adapters.messages import REBUILD_REQUESTS, RUN_CHECKS, Cause, Rebuil
 from shared.adapters.queues import Queues
 from shared.adapters.run_logs import RunLogs
 from shared.domain import refusals
-from shared.domain.echo import shown
 from shared.domain.errors import GroundswellError, TemporaryError
 from shared.domain.moments import Clock
 from shared.domain.refusals import Refused
@@ -27,7 +25,6 @@ from shared.logs import Log
 
 log = Log("followup")
 
-_ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
 _LOSE_TRACK = timedelta(hours=24)
 _READ_PATIENCE = timedelta(minutes=10)
 
@@ -39,15 +36,6 @@ class Verdict(StrEnum):
     ENDED = "ended"
     REPEATED = "login-refused-repeated"
     LOST = "lost"
-
-
-def failure_line(text: str) -> str:
-    """Return the line of a log that says best why the run failed, or "".
-
-    The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
-    """
-    lines = [line for line in text.splitlines() if line.strip()]
-    return next((said for line in lines[-7:] if _ERROR_LINE.search(said := shown(line, 500))), "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +121,7 @@ class Followup:
                 raise  # Only the log tells whether the run is to be repeated.
             log.warning("log not read", registry=team.name, run_id=run.id, reason=error)
             return run.error, None
-        return failure_line(text) or run.error, refusals.read(text)
+        return refusals.failure_line(text) or run.error, refusals.read(text)
 
     def _may_recover(self, error: GroundswellError, ended: datetime | None) -> bool:
         """Tell whether what cannot be read of a run may soon be; no end of a run waits long to be recorded."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -27,7 +26,6 @@ from shared.logs import Log
 
 log = Log("stepping")
 
-_ERROR_LINE = re.compile(r"\b(failed|error|denied|unauthorized|unable|not found)\b", re.IGNORECASE)
 _CLOCK_SKEW = timedelta(minutes=2)
 """Clocks of the app and of ACR differ a little."""
 
@@ -262,10 +260,10 @@ class Stepping:
             return known.ended(now, end, now.built)
         ran = replace(ran, created=run.created or ran.created, started=run.started)
         if not run.ended:
-            return replace(now, run=ran, looks=now.looks + 1, look=self._next_look(ran, moment))
+            return replace(now, run=ran, look=self._next_look(ran, moment))
         end = replace(ran, ended=run.finished or moment)
         if run.status != "Succeeded":
-            failure, reason = await self._why(now, visit, run)
+            failure, reason = await self._why(visit, run)
             end = replace(end, failure=failure, reason=reason)
         write = log.info if end.succeeded else log.error
         write("run ended", registry=team.name, task=visit.target.task.name, run_id=ran.id, status=run.status,
@@ -282,7 +280,7 @@ class Stepping:
         """Return when to look again: the longer a run takes, the less often."""
         return now + max(self.first_look, min((now - (ran.started or ran.created)) / 2, _LONGEST_LOOK))
 
-    async def _why(self, now: Known, visit: Visit, run: Run) -> tuple[Failure, str]:
+    async def _why(self, visit: Visit, run: Run) -> tuple[Failure, str]:
         """Tell how a run failed.
 
         Raises:
@@ -297,7 +295,7 @@ class Stepping:
                 raise  # Only the log tells whether the run is to be repeated.
             log.warning("log not read", registry=visit.target.team.name, run_id=run.id, reason=error)
             return Failure.UNKNOWN, run.error
-        reason, refused = failure_line(text) or run.error, refusals.read(text)
+        reason, refused = refusals.failure_line(text) or run.error, refusals.read(text)
         if refused is None:
             return Failure.UNKNOWN, reason
         judgement = await self._judge(visit, refused, run.finished or self.clock())
@@ -328,15 +326,6 @@ class Stepping:
 
 def _count(outcome: str, visit: Visit, run: Ran) -> None:
     telemetry.rebuild(outcome, registry=visit.target.team.name, task=visit.target.task.name, cause=run.why)
-
-
-def failure_line(text: str) -> str:
-    """Return the line of a log that says best why the run failed, or "".
-
-    The cause stands near the end; lines further up that look like errors are often warnings of a build that went on.
-    """
-    lines = [line for line in text.splitlines() if line.strip()]
-    return next((said for line in lines[-7:] if _ERROR_LINE.search(said := shown(line, 500))), "")
 
 
 def _found(run: Run) -> Ran:

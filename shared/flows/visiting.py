@@ -78,7 +78,7 @@ class Visiting:
 
     async def _steps(self, place: Place, seq: int, subscription: str) -> Visited | None:
         """Take steps until nothing is due but what a walk does; None: somebody else was faster."""
-        by, errors = uuid.uuid4().hex, list[GroundswellError]()
+        by, errors, is_written = uuid.uuid4().hex, list[GroundswellError](), False
         for _ in range(_STEPS):
             step = place.step(self.clock())
             if not step.due(self.clock()) or step.do not in (Do.LOOK_FOR_RUNS, Do.ARM, Do.RUN):
@@ -92,11 +92,10 @@ class Visiting:
             place.armed(after)
             place.row = replace(place.row, value=after)
             errors += visit.errors
-            if not await self._write(place, subscription):
+            if not (is_written := await self._write(place, subscription)):
                 return None
-        else:
-            return Visited(place.row.value, tuple(errors))
-        if not await self._write(place, subscription):
+        # What was to be changed in it is kept although nothing was due.
+        if not is_written and not await self._write(place, subscription):
             return None
         return Visited(place.row.value, tuple(errors))
 

@@ -12,7 +12,7 @@ from shared.domain import images
 from shared.domain.echo import quoted, shown
 from shared.domain.errors import GroundswellError, InvalidInput, PermanentError, TemporaryError
 from shared.domain.policy import values_for
-from shared.flows.followup import failure_line
+from shared.domain.refusals import failure_line
 from shared.logs import Log
 from tests.builders import policy
 

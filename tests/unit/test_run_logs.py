@@ -8,8 +8,7 @@ import pytest
 
 from shared.domain import network
 from shared.domain.conditions import Condition, Kind
-from shared.domain.refusals import Judgement, Refusal, Refused, judge, read
-from shared.flows.followup import failure_line
+from shared.domain.refusals import Judgement, Refusal, Refused, failure_line, judge, read
 
 REFUSED = """\
 2026/11/20 08:16:02 Alias support enabled for version >= 1.1.0, please see https://aka.ms/acr/tasks/task-aliases

@@ -158,7 +158,6 @@ class Known:
         failing_since: … and when the first of them ended.
         repeats: Runs in a row that ended well on older content, for the same changes.
         look: When the run, or the list of runs, is looked at next.
-        looks: How often it was looked at.
         past: The runs before the last one, newest last.
         missing_since: When its registry was first looked for and did not exist.
         leaving_since: When it was first seen not to belong to the fleet any more.
@@ -177,7 +176,6 @@ class Known:
     failing_since: datetime | None = None
     repeats: int = 0
     look: datetime | None = None
-    looks: int = 0
     past: tuple[Ran, ...] = ()
     missing_since: datetime | None = None
     leaving_since: datetime | None = None
@@ -224,7 +222,6 @@ def started(known: Known, run: Ran, look: datetime) -> Known:
         failing_since=known.failing_since if same and run.why is Why.FAILED else None,
         repeats=known.repeats + 1 if same and run.why is Why.OUTDATED else known.repeats if same else 0,
         look=look,
-        looks=0,
         past=known.runs[1 - _REMEMBERED :],
     )
 
