@@ -6,13 +6,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import Field
-
 from shared import telemetry
 from shared.adapters.fleet import Fleet
 from shared.adapters.registry_images import RegistryImages
 from shared.adapters.walk_messages import Ask, Call
-from shared.domain import images
 from shared.domain.choosing import find_task
 from shared.domain.errors import ConfigurationError, InvalidInput, NotFound, NotSelected, all_of
 from shared.domain.images import BaseImage
@@ -21,25 +18,10 @@ from shared.domain.registries import Registry
 from shared.domain.state.known import Asked, Known, asked
 from shared.domain.targets import Target
 from shared.flows import inputs, lookup
-from shared.flows.inputs import Body
 from shared.flows.visiting import Visiting
 from shared.logs import Log
 
 log = Log("asking")
-
-
-class RunBody(Body):
-    """Body of `POST /api/registries/{registry}/runs`; all of it may be left out, but nothing be empty."""
-
-    task: str = Field(default="", min_length=1, max_length=50)
-    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
-
-
-class FleetBody(Body):
-    """Body of `POST /api/runs`: one of the two."""
-
-    all: bool = False
-    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
 
 
 @dataclass(frozen=True)
@@ -79,10 +61,10 @@ class Asking:
             NotFound: No such registry, task or base image.
             NotSelected: The policy does not give the registry the task.
         """
-        sent, key = inputs.body(RunBody, body), inputs.idempotency_key(idempotency_key)
+        sent, key = inputs.body(inputs.RunBody, body), inputs.idempotency_key(idempotency_key)
         policy = self.policy()
         base = await self.fleet.base(policy)
-        image = self._image(policy, base, sent.base_image)
+        image = inputs.base_image(sent.base_image, policy, base, self.registry_suffix)
         team = await lookup.registry_now(self.fleet, name)
         task = find_task(policy, team, sent.task, image)
         if task.problem:
@@ -116,14 +98,10 @@ class Asking:
         Raises:
             InvalidInput: The body is wrong or the policy knows no such base image.
         """
-        sent = inputs.body(FleetBody, body)
-        if sent.all == bool(sent.base_image):
-            raise InvalidInput(
-                'Say what to rebuild: {"baseImage": "repository:tag"} for what builds on it, or {"all": true}.'
-            )
+        sent = inputs.fleet_body(body)
         policy = self.policy()
         base, _ = await self.fleet.base_or_why_not(policy)
-        image = self._image(policy, base, sent.base_image)
+        image = inputs.base_image(sent.base_image, policy, base, self.registry_suffix)
         if image and not policy.builds_on(image):
             raise InvalidInput(f"No task of the policy builds on {image.name}.", "baseImage")
         if base:
@@ -153,11 +131,3 @@ class Asking:
                 f"{image.name} is {tag.image.digest} now, and a run builds on that: leave the digest out, or push the "
                 "content that you mean under this tag first.", "baseImage",
             )  # fmt: skip
-
-    def _image(self, policy: Policy, base: Registry | None, text: str) -> BaseImage | None:
-        """Read the base image that a caller names; one without a name is none."""
-        if not text:
-            return None
-        known = (base.login_server,) if base else ()
-        names = (*known, f"{policy.base_name.lower()}.{self.registry_suffix}")
-        return images.parse(text, registry=policy.base_name, login_servers=names)

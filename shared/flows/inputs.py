@@ -6,10 +6,14 @@ import json
 import re
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.domain import images
 from shared.domain.echo import quoted, shown
 from shared.domain.errors import InvalidInput
+from shared.domain.images import BaseImage
+from shared.domain.policy import Policy
+from shared.domain.registries import Registry
 
 _MOST_BYTES = 64 * 1024
 # A header that is sent twice arrives as one, joined by a comma.
@@ -20,6 +24,20 @@ class Body(BaseModel):
     """A JSON object; what is no member of it is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RunBody(Body):
+    """Body of `POST /api/registries/{registry}/runs`; all of it may be left out, but nothing be empty."""
+
+    task: str = Field(default="", min_length=1, max_length=50)
+    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
+
+
+class FleetBody(Body):
+    """Body of `POST /api/runs`: one of the two."""
+
+    all: bool = False
+    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
 
 
 _AnyBody = TypeVar("_AnyBody", bound=Body)
@@ -37,6 +55,37 @@ def body(kind: type[_AnyBody], sent: bytes) -> _AnyBody:
         first = error.errors()[0]
         field = shown(".".join(str(part) for part in first["loc"]))
         raise InvalidInput(f"{field or 'The body'}: {first['msg']}.", field) from error
+
+
+def fleet_body(sent: bytes) -> FleetBody:
+    """Read the body of a request for the whole fleet.
+
+    Raises:
+        InvalidInput: It says neither or both of what it can say.
+    """
+    wanted = body(FleetBody, sent)
+    if wanted.all == bool(wanted.base_image):
+        raise InvalidInput(
+            'Say what to rebuild: {"baseImage": "repository:tag"} for what builds on it, or {"all": true}.'
+        )
+    return wanted
+
+
+def base_image(text: str, policy: Policy, base: Registry | None, suffix: str) -> BaseImage | None:
+    """Read the base image that a caller names; "" names none.
+
+    Args:
+        base: The base registry, if it can be read: its login server may stand in front.
+        suffix: What login servers of the cloud end in.
+
+    Raises:
+        InvalidInput: It is no base image, or one of another registry.
+    """
+    if not text:
+        return None
+    known = (base.login_server,) if base else ()
+    names = (*known, f"{policy.base_name.lower()}.{suffix}")
+    return images.parse(text, registry=policy.base_name, login_servers=names)
 
 
 def _json(sent: bytes) -> Any:

@@ -6,41 +6,21 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import Field
-
 from shared import telemetry
 from shared.adapters.fleet import Fleet
 from shared.adapters.ledger import Ledger
 from shared.adapters.messages import Cause, Image, RebuildRequest
-from shared.domain import images
 from shared.domain.choosing import find_task
 from shared.domain.errors import ConfigurationError, GroundswellError, InvalidInput, NotFound, NotSelected
-from shared.domain.images import BaseImage
 from shared.domain.moments import Clock
 from shared.domain.policy import Policy
-from shared.domain.registries import Registry
 from shared.domain.targets import Target
 from shared.flows import inputs, lookup
 from shared.flows.fanout import FanOuts
-from shared.flows.inputs import Body
 from shared.flows.rebuilds import Rebuilds
 from shared.logs import Log
 
 log = Log("starts")
-
-
-class RunBody(Body):
-    """Body of `POST /api/registries/{registry}/runs`; all of it may be left out, but nothing be empty."""
-
-    task: str = Field(default="", min_length=1, max_length=50)
-    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
-
-
-class FleetBody(Body):
-    """Body of `POST /api/runs`: one of the two."""
-
-    all: bool = False
-    base_image: str = Field(default="", alias="baseImage", min_length=1, max_length=500)
 
 
 @dataclass(frozen=True)
@@ -81,10 +61,10 @@ class Starts:
             NotFound: No such registry, task or base image.
             NotSelected: The policy does not give the registry the task.
         """
-        wanted, key = inputs.body(RunBody, body), inputs.idempotency_key(idempotency_key)
+        wanted, key = inputs.body(inputs.RunBody, body), inputs.idempotency_key(idempotency_key)
         policy = self.policy()
         base = await self.fleet.base(policy)
-        image = self._image(policy, base, wanted.base_image)
+        image = inputs.base_image(wanted.base_image, policy, base, self.registry_suffix)
         team = await lookup.registry_now(self.fleet, name)
         task = find_task(policy, team, wanted.task, image)
         if task.problem:
@@ -124,22 +104,10 @@ class Starts:
         Raises:
             InvalidInput: The body is wrong or the policy knows no such base image.
         """
-        wanted = inputs.body(FleetBody, body)
-        if wanted.all == bool(wanted.base_image):
-            raise InvalidInput(
-                'Say what to rebuild: {"baseImage": "repository:tag"} for what builds on it, or {"all": true}.'
-            )
+        wanted = inputs.fleet_body(body)
         policy = self.policy()
         base, _ = await self.fleet.base_or_why_not(policy)
-        image = self._image(policy, base, wanted.base_image)
+        image = inputs.base_image(wanted.base_image, policy, base, self.registry_suffix)
         if image and not policy.builds_on(image):
             raise InvalidInput(f"No task of the policy builds on {image.name}.", "baseImage")
         return await self.fan_outs.whole_fleet(image, f"fleet-{uuid.uuid4()}")
-
-    def _image(self, policy: Policy, base: Registry | None, text: str) -> BaseImage | None:
-        """Read the base image that a caller names; one without a name is none."""
-        if not text:
-            return None
-        known = (base.login_server,) if base else ()
-        names = (*known, f"{policy.base_name.lower()}.{self.registry_suffix}")
-        return images.parse(text, registry=policy.base_name, login_servers=names)

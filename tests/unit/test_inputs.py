@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain.errors import InvalidInput
 from shared.flows import inputs
-from shared.flows.starts import FleetBody, RunBody
+from shared.flows.inputs import FleetBody, RunBody
 
 
 @pytest.mark.parametrize("sent", [b"", b"{}", b" {} \r\n"])
