@@ -17,12 +17,13 @@ from shared.adapters.messages import FAN_OUTS, REBUILD_REQUESTS, Cause, FanOut, 
 from shared.adapters.queues import Queues
 from shared.domain import events
 from shared.domain.errors import GroundswellError, all_of
-from shared.domain.events import Ignored, ImagePushed, Reason
+from shared.domain.events import Ignored, Reason
 from shared.domain.images import BaseImage
 from shared.domain.moments import Clock, moment
 from shared.domain.policy import Policy, Selection, TaskPolicy, broken_task, select
 from shared.domain.registries import Registry
 from shared.domain.retries import next_delay
+from shared.flows.hearing import ignored, push_of
 from shared.logs import Log
 
 log = Log("fanout")
@@ -70,16 +71,9 @@ class FanOuts:
     @telemetry.traced("base_image_pushed")
     def base_image_pushed(self, event: Mapping[str, Any]) -> str | None:
         """Decide on an event of the base registry; return the message that asks for the rebuilds, if any are due."""
-        policy = self.policy()
-        decision = events.image_pushed(event_grid.read(event), policy.base_name)
-        if isinstance(decision, ImagePushed) and not policy.builds_on(decision.image):
-            decision = Ignored(Reason.NOT_IN_POLICY, decision.image.name)
-        if isinstance(decision, Ignored):
-            _ignored("base_image_pushed", event, decision)
+        decision = push_of(self.policy(), event, log)
+        if decision is None:
             return None
-        log.info("base image pushed", event_id=decision.event_id, image=decision.image)
-        telemetry.note(event_id=decision.event_id, image=decision.image)
-        telemetry.event("base_image_pushed", telemetry.ACCEPTED)
         now = self.clock()
         return FanOut(
             id=decision.event_id,
@@ -101,7 +95,7 @@ class FanOuts:
         image = message.image.to_domain() if message.image else None
         due = policy.builds_on(image) if image else policy.tasks
         if image and not message.after and (refusal := await self._not_due(message, image, due)):
-            _ignored("fan_out_requested", {"id": message.id}, refusal)
+            ignored("fan_out_requested", {"id": message.id}, refusal, log)
             return []
         message, due, broken = _without_broken_tasks(message, due)
         if not due:
@@ -244,14 +238,5 @@ def _is_newborn(registry: Registry, now: datetime) -> bool:
 
 
 def _none(event: Mapping[str, Any], decision: Ignored) -> list[str]:
-    _ignored("team_registry_changed", event, decision)
+    ignored("team_registry_changed", event, decision, log)
     return []
-
-
-def _ignored(function: str, event: Mapping[str, Any], decision: Ignored) -> None:
-    telemetry.event(function, decision.reason)
-    telemetry.note(decision=decision.reason)
-    event_id = event.get("id")
-    write = log.warning if decision.reason is Reason.MALFORMED else log.info
-    write("event ignored", event_id=event_id if isinstance(event_id, str) else None, reason=decision.reason,
-          detail=decision.detail)  # fmt: skip

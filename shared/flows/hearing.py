@@ -29,16 +29,9 @@ class Hearing:
     @telemetry.traced("base_image_pushed")
     def base_image_pushed(self, event: Mapping[str, Any]) -> str | None:
         """Decide on an event of the base registry; return the message that has it looked into, or None."""
-        policy = self.policy()
-        decision = events.image_pushed(event_grid.read(event), policy.base_name)
-        if isinstance(decision, ImagePushed) and not policy.builds_on(decision.image):
-            decision = Ignored(Reason.NOT_IN_POLICY, decision.image.name)
-        if isinstance(decision, Ignored):
-            _ignored("base_image_pushed", event, decision)
+        decision = push_of(self.policy(), event, log)
+        if decision is None:
             return None
-        log.info("base image pushed", event_id=decision.event_id, image=decision.image)
-        telemetry.note(event_id=decision.event_id, image=decision.image)
-        telemetry.event("base_image_pushed", telemetry.ACCEPTED)
         now = self.clock()
         heard = Heard(
             image=str(decision.image),
@@ -57,7 +50,7 @@ class Hearing:
         if not isinstance(decision, Ignored) and decision.registry.name.lower() == policy.base_name.lower():
             decision = Ignored(Reason.BASE_REGISTRY, decision.registry.name)
         if isinstance(decision, Ignored):
-            _ignored("team_registry_changed", event, decision)
+            ignored("team_registry_changed", event, decision, log)
             return None
         name = decision.registry.name
         log.info("team registry changed", event_id=decision.event_id, registry=name, deleted=decision.deleted)
@@ -68,7 +61,22 @@ class Hearing:
         return Call(changed=Changed(registry=decision.registry.text, event_id=decision.event_id)).encode().decode()
 
 
-def _ignored(function: str, event: Mapping[str, Any], decision: Ignored) -> None:
+def push_of(policy: Policy, event: Mapping[str, Any], log: Log) -> ImagePushed | None:
+    """Return the push of a base image that an event tells of, or None if the policy does not ask for it."""
+    decision = events.image_pushed(event_grid.read(event), policy.base_name)
+    if isinstance(decision, ImagePushed) and not policy.builds_on(decision.image):
+        decision = Ignored(Reason.NOT_IN_POLICY, decision.image.name)
+    if isinstance(decision, Ignored):
+        ignored("base_image_pushed", event, decision, log)
+        return None
+    log.info("base image pushed", event_id=decision.event_id, image=decision.image)
+    telemetry.note(event_id=decision.event_id, image=decision.image)
+    telemetry.event("base_image_pushed", telemetry.ACCEPTED)
+    return decision
+
+
+def ignored(function: str, event: Mapping[str, Any], decision: Ignored, log: Log) -> None:
+    """Tell that an event is none of our business, and why."""
     telemetry.event(function, decision.reason)
     telemetry.note(decision=decision.reason)
     event_id = event.get("id")
